@@ -1,0 +1,125 @@
+"""The port to conversion: one request for one version and one class; the answer is a proven variant, or every refusal.
+
+Implemented by a local pool of child processes, later by Kubernetes Jobs. Nothing here imports tensorflow.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from litefleet_protocol.tensors import Postprocess, Preprocess, Signature
+
+RecipeName = Literal["float32", "float16", "dynamic-int8", "int8"]
+
+
+@dataclass(frozen=True, slots=True)
+class ParityLimits:
+    """What a variant must hold against its source on the evaluation samples."""
+
+    min_agreement: float
+    max_accuracy_drop: float
+    max_artifact_bytes: int | None = None
+    max_memory_bytes: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ConversionRequest:
+    """Everything that decides the outcome, hence everything that the cache's key is made of (but `device_class`)."""
+
+    device_class: str
+    source: str
+    """Digest of the source blob."""
+    source_format: Literal["keras", "savedModel", "tflite"]
+    ladder: tuple[RecipeName, ...]
+    limits: ParityLimits
+    evaluation: str
+    """Digest of an .npz with `x` (before pre-processing) and `y` (class numbers)."""
+    calibration: str | None = None
+    """Digest of an .npz with `x` (before pre-processing)."""
+    calibration_samples: int = 100
+    preprocess: Preprocess = Preprocess()
+    postprocess: Postprocess = Postprocess()
+    threads: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """A variant that passed."""
+
+    recipe: RecipeName
+    model: str
+    """Digest of the .tflite blob."""
+    size: int
+    golden: str
+    """Digest of the golden samples blob: .npz, `x0`.. float32 inputs after pre-processing with a leading sample axis
+    in place of the batch axis, `y0`.. the variant's own dequantized float32 outputs for them."""
+    golden_size: int
+    golden_samples: int
+    golden_tolerance: float
+    signature: Signature
+    operators: dict[str, int]
+    agreement: float
+    accuracy: float
+    source_accuracy: float
+    evaluated: int
+    """Evaluation samples compared."""
+    toolchain: dict[str, str]
+    seconds: float
+    cached: bool
+
+
+@dataclass(frozen=True, slots=True)
+class RefusedRung:
+    """A rung that was not good enough. `code` is stable: ParityFailed, TooLarge, CalibrationInvalid, ..."""
+
+    recipe: RecipeName
+    code: str
+    message: str
+    """One sentence with the numbers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of a request: a variant (perhaps after refusals of better rungs), or refusals only."""
+
+    made: Made | None
+    refused: tuple[RefusedRung, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a request is."""
+
+    stage: str
+    """queued, loading, freezing, calibrating, quantizing, evaluating."""
+    percent: int
+    recipe: str = ""
+
+
+class ConversionError(Exception):
+    """A request that could not be decided on.
+
+    `final`: the input is to blame (a forbidden format, a broken data set) and trying again changes nothing; otherwise
+    the worker crashed, hung or outgrew its memory, and a bounded number of further tries makes sense.
+    """
+
+    def __init__(self, code: str, message: str, *, final: bool, hint: str = "") -> None:
+        super().__init__(message)
+        self.code = code
+        self.final = final
+        self.hint = hint
+
+
+class Converter(Protocol):
+    """Turns requests into outcomes."""
+
+    async def convert(self, request: ConversionRequest, progress: Callable[[Progress], None]) -> Outcome:
+        """Convert, prove, cache. `progress` is called on the event loop.
+
+        Raises: ConversionError.
+        """
+        ...
+
+    async def close(self) -> None:
+        """End the workers."""
+        ...

@@ -1,0 +1,169 @@
+"""Model: a trained network and everything that decides what a version of it is."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator
+
+from litefleet_controller.resources.meta import Label, Part, Status
+
+Digest = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
+SourceFormat = Literal["keras", "savedModel", "tflite"]
+
+
+def check_uri(uri: str) -> str:
+    """`blob://sha256:<hex>`, which `litefleet model push` prints. Nothing else is fetched."""
+    digest = uri.removeprefix("blob://")
+    if digest == uri or len(digest) != 71 or not digest.startswith("sha256:"):
+        raise ValueError(f"{uri[:80]!r} can't be fetched: upload the file with 'litefleet model push FILE' and use the URI it prints")
+    return uri
+
+
+class Source(Part):
+    """The trained model."""
+
+    uri: str = Field(description="blob://sha256:..., as 'litefleet model push FILE' prints it.")
+    format: SourceFormat = Field(default="keras", description="What the file is. This version converts keras.")
+    digest: Digest | None = Field(default=None, description="Expected SHA-256; a file with another one is refused.")
+
+    _uri = field_validator("uri")(check_uri)
+
+
+class PreprocessSpec(Part):
+    """From a decoded image or array to the model's input: resize, channels, then x * scale + offset."""
+
+    resize: tuple[int, int] | None = Field(default=None, description="Height and width in pixels.")
+    channels: Literal[1, 3] | None = Field(default=None, description="1 for grey, 3 for RGB.")
+    scale: float = Field(default=1.0, description="Multiplier, e.g. 0.003921568 for 0..255 to 0..1.")
+    offset: float = 0.0
+
+
+class Input(Part):
+    """What a board does to an input before the model sees it."""
+
+    preprocess: PreprocessSpec = PreprocessSpec()
+
+
+class PostprocessSpec(Part):
+    """From the model's output to an answer."""
+
+    kind: Literal["classification", "none"] = "classification"
+    activation: Literal["none", "softmax"] = Field(default="none", description="softmax when the model ends in logits.")
+    top_k: int = Field(default=1, ge=1, le=100)
+
+
+class Output(Part):
+    """What the model's answers mean."""
+
+    labels: list[str] = Field(default=[], max_length=4096, description="Names of the classes, in the output's order.")
+    postprocess: PostprocessSpec = PostprocessSpec()
+
+
+class Calibration(Part):
+    """Inputs that show the quantizer the range of activations."""
+
+    uri: str = Field(description="An .npz with x (inputs before pre-processing).")
+    samples: int = Field(default=100, ge=1, le=100_000, description="How many of them are used, from the first.")
+
+    _uri = field_validator("uri")(check_uri)
+
+
+class Evaluation(Part):
+    """Inputs that each variant must answer as the source does before any board gets it."""
+
+    uri: str = Field(description="An .npz with x (inputs before pre-processing) and y (class numbers).")
+    metric: Literal["accuracy"] = "accuracy"
+
+    _uri = field_validator("uri")(check_uri)
+
+
+class ModelSpec(Part):
+    """Any change here makes a new, immutable ModelVersion."""
+
+    source: Source
+    input: Input = Input()
+    output: Output = Output()
+    calibration: Calibration | None = Field(default=None, description="Needed for the int8 recipe.")
+    evaluation: Evaluation
+
+
+class VersionRef(Part):
+    """A version of a model."""
+
+    name: Label
+    number: int
+
+
+class ModelStatus(Status):
+    """The newest version."""
+
+    latest_version: VersionRef | None = None
+
+
+class ModelVersionSpec(ModelSpec):
+    """A Model's spec as it was, and which version that makes it. Immutable."""
+
+    model_ref: Label
+    version: int = Field(ge=1)
+
+
+class TensorStatus(Part):
+    """One tensor of a variant's signature."""
+
+    name: str
+    shape: list[int]
+    dtype: str
+    scale: float | None = None
+    zero_point: int | None = None
+
+
+class Variant(Part):
+    """One converted, proven file."""
+
+    recipe: str
+    artifact: Digest = Field(description="Digest of the signed artifact manifest that boards fetch.")
+    digest: Digest = Field(description="Digest of the .tflite file.")
+    size_bytes: int
+    agreement: float = Field(description="Share of evaluation samples with the same top answer as the source.")
+    accuracy: float | None = None
+    source_accuracy: float | None = None
+    operators: dict[str, int] = {}
+    inputs: list[TensorStatus] = []
+    outputs: list[TensorStatus] = []
+    golden_samples: int = 0
+    toolchain: dict[str, str] = {}
+    cached: bool = False
+    seconds: float = 0.0
+
+
+class Refusal(Part):
+    """A rung of the ladder that was not good enough, with its numbers."""
+
+    recipe: str
+    code: str
+    message: str
+
+
+ClassState = Literal["Pending", "Converting", "Ready", "Refused", "Failed"]
+
+
+class ClassVariant(Part):
+    """What a version is for one class of board."""
+
+    device_class: Label
+    state: ClassState
+    message: str = ""
+    code: str = Field(default="", description="Why there is no variant, when there is none.")
+    stage: str = ""
+    percent: int = 0
+    variant: Variant | None = None
+    refusals: list[Refusal] = []
+    attempts: int = 0
+    class_generation: int = Field(default=0, description="Generation of the DeviceClass that this was decided for.")
+
+
+class ModelVersionStatus(Status):
+    """A variant for each class in use."""
+
+    phase: Literal["Pending", "Converting", "Ready", "PartlyRefused", "Refused", "Failed"] = "Pending"
+    message: str = ""
+    classes: list[ClassVariant] = []

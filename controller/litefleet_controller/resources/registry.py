@@ -1,0 +1,138 @@
+"""The registry of kinds: what the API serves, and all that it needs to know of each."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from litefleet_controller.resources.device import DeviceClassSpec, DeviceClassStatus, DeviceSpec, DeviceStatus
+from litefleet_controller.resources.meta import GROUP, VERSION, Part, Status
+from litefleet_controller.resources.model import ModelSpec, ModelStatus, ModelVersionSpec, ModelVersionStatus
+from litefleet_controller.resources.rollout import (
+    AnalysisTemplateSpec,
+    AnalysisTemplateStatus,
+    ModelRolloutSpec,
+    ModelRolloutStatus,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A printer column, as in a CRD's additionalPrinterColumns."""
+
+    name: str
+    json_path: str
+    """The subset `.a.b`, `.a[0].b` and `.a[?(@.type=="X")].b`."""
+    type: Literal["string", "integer", "number", "boolean", "date"] = "string"
+    description: str = ""
+    priority: int = 0
+    """0 shows always, 1 with -o wide."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One kind."""
+
+    kind: str
+    plural: str
+    singular: str
+    spec: type[Part]
+    status: type[Status]
+    short_names: tuple[str, ...] = ()
+    categories: tuple[str, ...] = ("litefleet",)
+    columns: tuple[Column, ...] = ()
+    selectable_fields: tuple[str, ...] = ()
+    """JSON paths that a field selector may name beside metadata.name and metadata.namespace."""
+    immutable_spec: bool = False
+    label_names: bool = True
+    """Whether names must be RFC 1123 labels (63 characters, no dots) because they become topic levels."""
+    group: str = GROUP
+    version: str = VERSION
+
+    @property
+    def api_version(self) -> str:
+        """group/version."""
+        return f"{self.group}/{self.version}"
+
+
+_AGE = Column("Age", ".metadata.creationTimestamp", "date")
+
+MODEL = Kind(
+    "Model", "models", "model", ModelSpec, ModelStatus, ("mdl",),
+    columns=(
+        Column("Format", ".spec.source.format"),
+        Column("Latest", ".status.latestVersion.name"),
+        _AGE,
+    ),
+)  # fmt: skip
+MODEL_VERSION = Kind(
+    "ModelVersion", "modelversions", "modelversion", ModelVersionSpec, ModelVersionStatus, ("mv",),
+    columns=(
+        Column("Model", ".spec.modelRef"),
+        Column("Version", ".spec.version", "integer"),
+        Column("Phase", ".status.phase"),
+        Column("Message", ".status.message", priority=1),
+        _AGE,
+    ),
+    selectable_fields=(".spec.modelRef", ".status.phase"),
+    immutable_spec=True,
+)  # fmt: skip
+DEVICE_CLASS = Kind(
+    "DeviceClass", "deviceclasses", "deviceclass", DeviceClassSpec, DeviceClassStatus, ("dc",),
+    columns=(
+        Column("Runtime", ".spec.runtime"),
+        Column("Variants", ".spec.variants"),
+        Column("Devices", ".status.devices", "integer"),
+        _AGE,
+    ),
+)  # fmt: skip
+DEVICE = Kind(
+    "Device", "devices", "device", DeviceSpec, DeviceStatus, ("dev",),
+    columns=(
+        Column("Class", ".spec.class"),
+        Column("Connection", ".status.connection"),
+        Column("Version", ".status.slots[0].currentVersion"),
+        Column("Phase", ".status.slots[0].phase"),
+        Column("Code", ".status.slots[0].code", priority=1),
+        Column("Message", ".status.slots[0].message", priority=1),
+        _AGE,
+    ),
+    selectable_fields=(".spec.class", ".status.connection"),
+)  # fmt: skip
+MODEL_ROLLOUT = Kind(
+    "ModelRollout", "modelrollouts", "modelrollout", ModelRolloutSpec, ModelRolloutStatus, ("mro", "rollout"),
+    columns=(
+        Column("Model", ".spec.modelRef.name"),
+        Column("Target", ".status.targetVersion"),
+        Column("Phase", ".status.phase"),
+        Column("Step", ".status.currentStepIndex", "integer"),
+        Column("Message", ".status.message"),
+        _AGE,
+    ),
+    selectable_fields=(".spec.modelRef.name", ".status.phase"),
+)  # fmt: skip
+ANALYSIS_TEMPLATE = Kind(
+    "AnalysisTemplate", "analysistemplates", "analysistemplate", AnalysisTemplateSpec, AnalysisTemplateStatus, ("at",),
+    columns=(Column("Min-Samples", ".spec.minSamples", "integer"), _AGE),
+    label_names=False,
+)  # fmt: skip
+
+KINDS: tuple[Kind, ...] = (MODEL, MODEL_VERSION, DEVICE_CLASS, DEVICE, MODEL_ROLLOUT, ANALYSIS_TEMPLATE)
+
+
+class Registry:
+    """Kinds by kind and by plural."""
+
+    def __init__(self, kinds: tuple[Kind, ...] = KINDS) -> None:
+        self._by_kind = {k.kind: k for k in kinds}
+        self._by_plural = {k.plural: k for k in kinds}
+
+    def __iter__(self) -> Iterator[Kind]:
+        return iter(self._by_kind.values())
+
+    def kind(self, kind: str) -> Kind | None:
+        """The kind named e.g. `ModelRollout`."""
+        return self._by_kind.get(kind)
+
+    def plural(self, plural: str) -> Kind | None:
+        """The kind served as e.g. `modelrollouts`."""
+        return self._by_plural.get(plural)

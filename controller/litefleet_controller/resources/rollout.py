@@ -1,0 +1,243 @@
+"""ModelRollout and AnalysisTemplate, in the words of Argo Rollouts and AWS IoT Jobs."""
+
+from datetime import datetime
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field, model_validator
+
+from litefleet_controller.resources.meta import Label, LabelSelector, Name, Part, Status
+from litefleet_controller.resources.quantities import CountOrPercent, Duration, Percent
+
+REQUEST_ANNOTATION = "litefleet.dev/request"
+"""`<verb> <id>`: a person's promote, abort or retry, consumed once by the reconciler."""
+REQUEST_VERBS = ("promote", "abort", "retry")
+
+
+def check_version(value: int | str) -> int | str:
+    """`latest`, a number, or a ModelVersion's name."""
+    if isinstance(value, bool) or (isinstance(value, int) and value < 1):
+        raise ValueError("a version is 'latest', a number from 1, or a ModelVersion's name")
+    return value
+
+
+class ModelRef(Part):
+    """Which model, and which version of it."""
+
+    name: Label
+    version: Annotated[int | str, AfterValidator(check_version)] = Field(
+        default="latest", description="latest follows every new version; a number or a ModelVersion's name pins."
+    )
+
+
+class AnalysisRef(Part):
+    """A template to run."""
+
+    template_name: Name
+
+
+class AnalysisStep(Part):
+    """Judge the canary against the control boards before going on."""
+
+    templates: list[AnalysisRef] = Field(min_length=1)
+
+
+class BackgroundAnalysis(AnalysisStep):
+    """Judge all the time, from a step on."""
+
+    starting_step: int = Field(default=0, ge=0)
+
+
+class PauseStep(Part):
+    """Wait: a while, or until someone promotes."""
+
+    duration: Duration | None = None
+
+
+class Step(Part):
+    """Exactly one of these."""
+
+    set_weight: int | None = Field(default=None, ge=0, le=100, strict=True, description="Percent of each class; rounds up.")
+    pause: PauseStep | None = None
+    analysis: AnalysisStep | None = None
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> "Step":
+        if sum(v is not None for v in (self.set_weight, self.pause, self.analysis)) != 1:
+            raise ValueError("a step has exactly one of setWeight, pause, analysis")
+        return self
+
+
+class Canary(Part):
+    """In steps; after the last one, everyone."""
+
+    steps: list[Step] = Field(default=[], max_length=100)
+    max_unavailable: CountOrPercent = Field(default="25%", description="Boards in mid-update at once, over all classes.")
+    analysis: BackgroundAnalysis | None = None
+
+    @model_validator(mode="after")
+    def _weights_go_up(self) -> "Canary":
+        weights = [s.set_weight for s in self.steps if s.set_weight is not None]
+        for earlier, later in zip(weights, weights[1:], strict=False):
+            if later < earlier:
+                raise ValueError(f"setWeight goes down from {earlier} to {later}: steps only widen a rollout")
+        return self
+
+
+class Strategy(Part):
+    """How."""
+
+    canary: Canary = Canary()
+
+
+class ModelRolloutSpec(Part):
+    """Which model goes to which boards, and how carefully."""
+
+    model_ref: ModelRef
+    selector: LabelSelector = LabelSelector()
+    strategy: Strategy = Strategy()
+    device_timeout_seconds: int = Field(default=3600, ge=1, description="A board that stays away this long counts as timed out.")
+    success_threshold: Percent = Field(default=100.0, description="Share of a class's boards that must succeed.")
+    probation_seconds: float = Field(default=10.0, ge=0, le=86400, description="How long a board watches a new model.")
+    on_failure: Literal["Rollback", "Pause"] = "Rollback"
+    revision_history_limit: int = Field(default=10, ge=0, le=100)
+    paused: bool = False
+
+
+class ClassCounts(Part):
+    """Boards of a class by where they stand."""
+
+    total: int = 0
+    target: int = Field(default=0, description="Commanded to the target version.")
+    updated: int = 0
+    progressing: int = 0
+    failed: int = 0
+    timed_out: int = 0
+    offline: int = 0
+
+
+class RolloutClass(Part):
+    """How the rollout goes for one class. A class stops alone; the others go on."""
+
+    device_class: Label
+    state: Literal["Waiting", "Progressing", "Complete", "Aborted", "Refused"]
+    stable: str = Field(default="", description="ModelVersion that the class goes back to.")
+    target: str = ""
+    recipe: str = ""
+    cause: str = Field(default="", description="Code of the refusal or abort.")
+    message: str = ""
+    counts: ClassCounts = ClassCounts()
+
+
+class MetricResult(Part):
+    """One metric, canary against control, with the numbers."""
+
+    device_class: Label
+    metric: str
+    verdict: Literal["Successful", "Failed", "Inconclusive"]
+    canary: float | None = None
+    control: float | None = None
+    value: float | None = Field(default=None, description="What was compared with the limit: a difference, ratio or PSI.")
+    limit: float | None = None
+    canary_samples: int = 0
+    control_samples: int = 0
+    baseline: Literal["control", "past"] = "control"
+    message: str = ""
+
+
+class AnalysisStatus(Part):
+    """The last analysis."""
+
+    step: int | None = Field(default=None, description="Index of the step, absent for the background analysis.")
+    phase: Literal["Running", "Successful", "Failed", "Inconclusive"]
+    started_at: datetime
+    finished_at: datetime | None = None
+    message: str = ""
+    results: list[MetricResult] = []
+
+
+class RolloutRevision(Part):
+    """One version's way through, for `history` and `undo`."""
+
+    version: str
+    device_class: Label
+    outcome: Literal["Complete", "Aborted", "Refused", "Superseded"]
+    cause: str = ""
+    message: str = ""
+    finished_at: datetime
+
+
+class RequestRecord(Part):
+    """The last verb that a person sent, and what became of it."""
+
+    verb: str
+    id: str
+    by: str = ""
+    at: datetime
+    outcome: str = ""
+
+
+class ModelRolloutStatus(Status):
+    """Where it stands."""
+
+    phase: Literal["Healthy", "Progressing", "Paused", "Degraded"] | None = None
+    message: str = ""
+    target_version: str = ""
+    current_step_index: int | None = None
+    step_started_at: datetime | None = None
+    started_at: datetime | None = None
+    pause_reason: str = Field(default="", description="Why it is paused: Step, Spec, Inconclusive, Failure.")
+    promoted_full: bool = False
+    aborted: bool = False
+    classes: list[RolloutClass] = []
+    analysis: AnalysisStatus | None = None
+    history: list[RolloutRevision] = []
+    last_request: RequestRecord | None = None
+
+
+MetricName = Literal["errorRate", "latencyP95", "confidence", "classMix"]
+
+
+class Metric(Part):
+    """A limit on how much worse than the control group the canary may be."""
+
+    name: Name
+    metric: MetricName
+    max_increase: float | None = Field(default=None, ge=0, description="errorRate: absolute increase of the share of errors.")
+    max_ratio: float | None = Field(default=None, gt=0, description="latencyP95: canary / control.")
+    max_drop: float | None = Field(default=None, ge=0, le=1, description="confidence: absolute drop of the mean.")
+    max_psi: float | None = Field(default=None, gt=0, description="classMix, confidence: population stability index.")
+
+    @model_validator(mode="after")
+    def _limit_fits(self) -> "Metric":
+        fitting = {
+            "errorRate": {"max_increase"},
+            "latencyP95": {"max_ratio"},
+            "confidence": {"max_drop", "max_psi"},
+            "classMix": {"max_psi"},
+        }[self.metric]
+        given = {f for f in ("max_increase", "max_ratio", "max_drop", "max_psi") if getattr(self, f) is not None}
+        if not given or not given <= fitting:
+            names = " or ".join(sorted(_camel(f) for f in fitting))
+            raise ValueError(f"metric {self.metric} takes {names}")
+        return self
+
+
+def _camel(name: str) -> str:
+    head, *rest = name.split("_")
+    return head + "".join(r.title() for r in rest)
+
+
+class AnalysisTemplateSpec(Part):
+    """What is measured, how long, and what is too bad. A class without a control group is judged by its own past."""
+
+    metrics: list[Metric] = Field(min_length=1, max_length=20)
+    min_samples: int = Field(default=200, ge=1, description="Inferences needed in each arm of a class.")
+    initial_delay: Duration = Field(default=0.0, description="Left out after the last board of the step was updated.")
+    interval: Duration = Field(default=10.0, description="Time between two looks.")
+    count: int = Field(default=1, ge=1, le=1000, description="Successful looks that make the analysis successful.")
+    failure_limit: int = Field(default=0, ge=0, description="Failed looks that are forgiven.")
+    timeout: Duration = Field(default=600.0, description="After this long with too few samples it is Inconclusive.")
+
+
+class AnalysisTemplateStatus(Status):
+    """Nothing yet."""

@@ -1,0 +1,1 @@
+"""Persist: objects with Kubernetes' semantics, assignments, the lease; SQLite or PostgreSQL behind SQLAlchemy."""

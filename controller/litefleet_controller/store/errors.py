@@ -1,0 +1,66 @@
+"""What the store refuses."""
+
+from litefleet_controller.store.interface import Key
+
+
+class StoreError(Exception):
+    """Root of the store's refusals."""
+
+
+class NotFoundError(StoreError):
+    """There is no such object."""
+
+    def __init__(self, key: Key) -> None:
+        super().__init__(f"{key.kind} {key.name!r} not found in namespace {key.namespace!r}")
+        self.key = key
+
+
+class NamespaceNotFoundError(StoreError):
+    """There is no such namespace."""
+
+    def __init__(self, namespace: str) -> None:
+        super().__init__(f"namespace {namespace!r} not found")
+        self.namespace = namespace
+
+
+class AlreadyExistsError(StoreError):
+    """The name is taken."""
+
+    def __init__(self, key: Key, *, being_deleted: bool = False) -> None:
+        super().__init__(f"{key.kind} {key.name!r} already exists" + (" and is being deleted" if being_deleted else ""))
+        self.key = key
+        self.being_deleted = being_deleted
+
+
+class ConflictError(StoreError):
+    """The object moved on: read it again and apply the change to that."""
+
+    def __init__(self, key: Key, message: str = "") -> None:
+        super().__init__(message or f"{key.kind} {key.name!r} has been modified; read the latest version and try again")
+        self.key = key
+
+
+class PatchError(StoreError):
+    """A patch that can't be applied. `malformed`: it is no patch at all (400), else it doesn't fit (422)."""
+
+    def __init__(self, message: str, *, malformed: bool = False) -> None:
+        super().__init__(message)
+        self.malformed = malformed
+
+
+class ExpiredError(StoreError):
+    """A resourceVersion older than the history that is kept."""
+
+    def __init__(self, requested: int, oldest: int) -> None:
+        super().__init__(f"too old resource version: {requested} ({oldest})")
+        self.requested = requested
+        self.oldest = oldest
+
+
+class StaleEpochError(StoreError):
+    """This process does not lead any more."""
+
+    def __init__(self, mine: int, current: int) -> None:
+        super().__init__(f"epoch {mine} is over; the leader's is {current}")
+        self.mine = mine
+        self.current = current

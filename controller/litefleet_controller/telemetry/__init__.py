@@ -1,0 +1,1 @@
+"""Observe: windows in from the boards, in batches to the database, acknowledged, and out again as answers."""

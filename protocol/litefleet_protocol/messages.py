@@ -1,0 +1,217 @@
+"""Every message on the wire, as msgspec structs.
+
+Each carries `v`, major.minor of this contract. Unknown fields of a newer minor are ignored (msgspec's default);
+an unknown major is `UnsupportedVersion` (see codec). Times are Unix seconds as the sender's clock has them; a
+receiver never decides by a sender's clock. Field names on the wire are camelCase, as in the manifests.
+"""
+
+from msgspec import Struct
+
+from litefleet_protocol.histogram import Histogram
+from litefleet_protocol.tensors import Postprocess, Preprocess, Signature
+
+VERSION = "1.0"
+
+
+class Message(Struct, frozen=True, kw_only=True, omit_defaults=False, rename="camel"):
+    """What every message has."""
+
+    v: str = VERSION
+
+
+# --- controller to devices ---------------------------------------------------------------------------------------
+
+
+class Epoch(Message, frozen=True, kw_only=True):
+    """The leader's epoch, signed. Devices adopt a higher one and report again, with jitter."""
+
+    fleet: str
+    epoch: int
+
+
+class Gates(Struct, frozen=True, kw_only=True, rename="camel"):
+    """What a new model must hold on the board during probation; None switches a gate off."""
+
+    max_latency_ms: float | None = None
+    """95th percentile of an inference, milliseconds."""
+    max_error_rate: float | None = 0.01
+    max_memory_bytes: int | None = None
+
+
+class SlotDesired(Struct, frozen=True, kw_only=True, rename="camel"):
+    """What one slot shall run. `artifact` is the digest of an artifact manifest's payload."""
+
+    artifact: str
+    version: str
+    """The ModelVersion's name, e.g. `digits-v3`, for people and for telemetry's attribution."""
+    rollout: str = ""
+    """The ModelRollout's name that put it there."""
+    gates: Gates = Gates()
+    probation_seconds: float = 10.0
+    fallback: str | None = None
+    """Digest of the manifest to go back to when `artifact` proves bad and no previous is on the disk."""
+    deadline_seconds: float | None = None
+    """After this long without success the device reports `Failed` with `Timeout`; serving goes on regardless."""
+
+
+class Desired(Message, frozen=True, kw_only=True):
+    """All that a device shall run, signed. A slot that isn't named is to be emptied."""
+
+    fleet: str
+    namespace: str
+    device: str
+    device_class: str
+    epoch: int
+    counter: int
+    """Grows with every change of this device's desired state, across epochs."""
+    slots: dict[str, SlotDesired] = {}
+
+
+class Ack(Message, frozen=True, kw_only=True):
+    """Everything of boot `boot_id` up to and including sequence `sequence` is durable in the database."""
+
+    boot_id: str
+    sequence: int
+
+
+class ArtifactFile(Struct, frozen=True, kw_only=True, rename="camel"):
+    """One file of an artifact. Files lie one after the other; chunks run over their concatenation."""
+
+    name: str
+    """`model.tflite` or `golden.npz`."""
+    digest: str
+    size: int
+    """Bytes."""
+
+
+class ArtifactManifest(Message, frozen=True, kw_only=True):
+    """What an artifact is and how to prove that it arrived whole. Signed; named by the SHA-256 of its bytes."""
+
+    namespace: str
+    model: str
+    version: str
+    device_class: str
+    variant: str
+    """The recipe: float32, float16, dynamic-int8, int8."""
+    runtime: str = "litert"
+    files: tuple[ArtifactFile, ...]
+    chunk_bytes: int
+    chunks: tuple[str, ...]
+    """Hex SHA-256 of each chunk, in order."""
+    signature: Signature
+    preprocess: Preprocess = Preprocess()
+    postprocess: Postprocess = Postprocess()
+    golden_tolerance: float = 1e-3
+    """Largest absolute difference of a (dequantized) output of the golden samples that still counts as the same."""
+    arena_bytes: int | None = None
+
+
+# --- device to controller ----------------------------------------------------------------------------------------
+
+
+class Phase:
+    """A slot's phases on a device, as the Device's status has them."""
+
+    PENDING = "Pending"
+    PREPARING = "Preparing"
+    READY_TO_UPDATE = "ReadyToUpdate"
+    APPLYING = "Applying"
+    VERIFYING = "Verifying"
+    UPDATED = "Updated"
+    ROLLING_BACK = "RollingBack"
+    FAILED = "Failed"
+    ALL = (PENDING, PREPARING, READY_TO_UPDATE, APPLYING, VERIFYING, UPDATED, ROLLING_BACK, FAILED)
+
+
+class SlotReported(Struct, frozen=True, kw_only=True, rename="camel"):
+    """Where one slot stands."""
+
+    phase: str
+    current: str | None = None
+    """Digest of the manifest that serves now."""
+    current_version: str = ""
+    previous: str | None = None
+    desired: str | None = None
+    code: str = ""
+    message: str = ""
+    attempts: int = 0
+    bad: tuple[str, ...] = ()
+    """Digests that failed three times here and won't be tried again."""
+    received_chunks: int = 0
+    total_chunks: int = 0
+
+
+class Capabilities(Struct, frozen=True, kw_only=True, rename="camel"):
+    """What a board is and has."""
+
+    agent: str
+    """Version of the agent."""
+    runtimes: dict[str, str]
+    """Runtime to version, e.g. {"litert": "2.3.0"}."""
+    machine: str = ""
+    python: str = ""
+    memory_bytes: int | None = None
+    disk_free_bytes: int | None = None
+
+
+class Reported(Message, frozen=True, kw_only=True):
+    """The whole state of a device."""
+
+    fleet: str
+    device: str
+    device_class: str
+    boot_id: str
+    sequence: int
+    """Grows with every report of this boot."""
+    epoch: int
+    counter: int
+    """Of the desired state that it follows."""
+    slots: dict[str, SlotReported] = {}
+    capabilities: Capabilities
+    code: str = ""
+    """Why the last desired state was refused, empty when it wasn't."""
+    message: str = ""
+
+
+class Presence(Message, frozen=True, kw_only=True):
+    """Online, or (as the connection's will) offline. A late will of connection A can't overwrite connection B."""
+
+    online: bool
+    connection: str
+    """Random id of the connection that says so."""
+
+
+class Need(Message, frozen=True, kw_only=True):
+    """Chunks of an assigned artifact that the broker did not answer for. -1 stands for the manifest."""
+
+    artifact: str
+    chunks: tuple[int, ...]
+
+
+class TelemetryWindow(Message, frozen=True, kw_only=True):
+    """What one slot did under one artifact during one span of time. Never spans a flip."""
+
+    boot_id: str
+    sequence: int
+    slot: str
+    artifact: str
+    version: str
+    started: float
+    """Unix seconds, the device's clock."""
+    seconds: float
+    """Length by the monotonic clock."""
+    count: int
+    """Inferences answered."""
+    errors: int = 0
+    dropped: int = 0
+    """Inputs not answered because the pipeline couldn't keep up."""
+    latency_ms: Histogram
+    """Of one inference, pre- and post-processing included."""
+    confidence: Histogram
+    classes: dict[str, int] = {}
+    """Answers by label."""
+    rss_bytes: int | None = None
+    temperature_c: float | None = None
+    longest_gap_ms: float = 0.0
+    """Longest time between two answers of this slot in this window."""
+    clock_trusted: bool = True
