@@ -27,9 +27,7 @@ def chunk_range(manifest: ArtifactManifest, index: int) -> tuple[int, int]:
         ProtocolError: `BadChunk` when there is no such chunk.
     """
     if not 0 <= index < len(manifest.chunks):
-        raise ProtocolError(
-            Code.BAD_CHUNK, f"chunk {index} of an artifact with {len(manifest.chunks)}", field="index"
-        )
+        raise ProtocolError(Code.BAD_CHUNK, f"chunk {index} of an artifact with {len(manifest.chunks)}", field="index")
     start = index * manifest.chunk_bytes
     return start, min(start + manifest.chunk_bytes, total_size(manifest))
 

@@ -116,7 +116,7 @@ def bucket_value(index: int) -> float:
 
 
 def merge(histograms: Iterable[Histogram]) -> Histogram:
-    """The histogram of all values of all `histograms`: exact, commutative, associative (but for float rounding of sums)."""
+    """The histogram of all values of all `histograms`: exact, in whatever order."""
     buckets: dict[int, int] = {}
     zeros = 0
     totals: list[float] = []

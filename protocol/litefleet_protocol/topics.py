@@ -1,9 +1,9 @@
 """Topics: how they are built, and how one that came in is read.
 
-    lf/v1/epoch                                  controller, retained
-    lf/v1/d/<device>/down/{desired,ack}          controller
-    lf/v1/d/<device>/up/{reported,presence,telemetry,need}   device
-    lf/v1/a/<namespace>/<hex>/manifest, .../c/<n>            controller, retained
+lf/v1/epoch                                  controller, retained
+lf/v1/d/<device>/down/{desired,ack}          controller
+lf/v1/d/<device>/up/{reported,presence,telemetry,need}   device
+lf/v1/a/<namespace>/<hex>/manifest, .../c/<n>            controller, retained
 """
 
 from dataclasses import dataclass

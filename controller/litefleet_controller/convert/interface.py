@@ -37,8 +37,8 @@ class ConversionRequest:
     calibration: str | None = None
     """Digest of an .npz with `x` (before pre-processing)."""
     calibration_samples: int = 100
-    preprocess: Preprocess = Preprocess()
-    postprocess: Postprocess = Postprocess()
+    preprocess: Preprocess = Preprocess()  # noqa: RUF009 - frozen
+    postprocess: Postprocess = Postprocess()  # noqa: RUF009 - frozen
     threads: int = 1
 
 
@@ -66,6 +66,8 @@ class Made:
     toolchain: dict[str, str]
     seconds: float
     cached: bool
+    arena_bytes: int | None = None
+    """Activations alive at once at the worst moment: a lower bound of the interpreter's arena."""
 
 
 @dataclass(frozen=True, slots=True)

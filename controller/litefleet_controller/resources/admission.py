@@ -4,45 +4,21 @@ Defaults are added, what was written stays as it was written (`10m` stays `10m`)
 the same file changes nothing.
 """
 
+import dataclasses
 import difflib
+import json
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, get_origin
 
 from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 
+from litefleet_controller.resources.causes import Cause, InvalidError, Reason
 from litefleet_controller.resources.meta import Part
-from litefleet_controller.resources.names import check_label, check_label_key, check_label_value, check_name
+from litefleet_controller.resources.metadata import metadata_causes
 from litefleet_controller.resources.registry import Kind
 
-Reason = Literal[
-    "FieldValueInvalid",
-    "FieldValueRequired",
-    "FieldValueTypeInvalid",
-    "FieldValueNotSupported",
-    "FieldValueForbidden",
-    "FieldValueDuplicate",
-]
-
-
-@dataclass(frozen=True, slots=True)
-class Cause:
-    """One thing wrong with one field. `code` is litefleet's stable code (UnknownField, OutOfRange, Immutable, ...)."""
-
-    field: str
-    reason: Reason
-    message: str
-    code: str = ""
-
-
-class InvalidError(ValueError):
-    """The object as a whole is refused."""
-
-    def __init__(self, kind: str, name: str, causes: list[Cause]) -> None:
-        shown = ", ".join(f"{c.field}: {c.message}" if c.field else c.message for c in causes[:8])
-        super().__init__(f"{kind} {name!r} is invalid: {shown}")
-        self.kind = kind
-        self.name = name
-        self.causes = causes
+__all__ = ["Cause", "InvalidError", "Reason", "UnknownField", "admit", "check_status", "prune"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,11 +30,12 @@ class UnknownField:
 
 
 def prune(kind: Kind, body: dict[str, Any]) -> tuple[dict[str, Any], list[UnknownField]]:
-    """`body` without the fields that the kind doesn't have, and which those were (fieldValidation decides what then)."""
-    unknown: list[UnknownField] = []
+    """`body` without the fields that the kind doesn't have, and which those were (fieldValidation decides what then).
+
+    Serves merge patches too: a patch has the shape of what it patches.
+    """
+    unknown = [UnknownField(name, _nearest(name, _ROOT)) for name in body.keys() - _ROOT]
     kept = {k: v for k, v in body.items() if k in _ROOT}
-    for name in body.keys() - _ROOT:
-        unknown.append(UnknownField(name, _nearest(name, _ROOT)))
     for part, model in (("spec", kind.spec), ("status", kind.status)):
         if isinstance(kept.get(part), dict):
             kept[part] = _prune(model, kept[part], part, unknown)
@@ -73,71 +50,46 @@ def admit(kind: Kind, body: dict[str, Any], old: dict[str, Any] | None) -> dict[
     Raises:
         InvalidError: with every cause.
     """
-    causes = _metadata_causes(kind, body.get("metadata") or {})
-    spec = body.get("spec")
+    metadata = body.get("metadata")
+    causes = metadata_causes({} if metadata is None else metadata, label_names=kind.label_names)
+    spec = {} if body.get("spec") is None else _without_nulls(body["spec"])
     filled: dict[str, Any] = {}
-    if spec is None:
-        spec = {}
     if not isinstance(spec, dict):
-        causes.append(Cause("spec", "FieldValueTypeInvalid", f"must be an object, not {type(spec).__name__}", "TypeError"))
+        causes.append(Cause("spec", "FieldValueTypeInvalid", f"must be an object, not {_type(spec)}", "TypeError"))
     else:
         try:
-            filled = _overlay(kind.spec.model_validate(spec).dump(), spec)
+            filled = _overlay(_parse(kind.spec, spec).dump(), spec)
         except ValidationError as e:
             causes.extend(_causes("spec", e, kind.spec))
         else:
             if kind.immutable_spec and old is not None and old.get("spec") != filled:
                 causes.append(Cause("spec", "FieldValueInvalid", "field is immutable", "Immutable"))
     if causes:
-        raise InvalidError(kind.kind, str((body.get("metadata") or {}).get("name", "")), causes)
+        name = metadata.get("name", "") if isinstance(metadata, dict) else ""
+        raise InvalidError(kind.kind, str(name), causes)
     return {**body, "spec": filled}
 
 
 def check_status(kind: Kind, name: str, status: Any) -> dict[str, Any]:
-    """A status that fits the kind.
+    """A status that fits the kind, without nulls.
 
     Raises:
         InvalidError: with every cause.
     """
+    given: dict[str, Any] = _without_nulls(status)
     try:
-        kind.status.model_validate(status)
+        _parse(kind.status, given)
     except ValidationError as e:
         raise InvalidError(kind.kind, name, _causes("status", e, kind.status)) from e
-    result: dict[str, Any] = status
-    return result
+    return given
+
+
+def _parse(model: type[Part], value: Any) -> Part:
+    """`value` as the model, as strictly as JSON allows: "5" is no number, and snake_case is no field."""
+    return model.model_validate_json(json.dumps(value), strict=True, by_alias=True, by_name=False)
 
 
 _ROOT = frozenset({"apiVersion", "kind", "metadata", "spec", "status"})
-
-
-def _metadata_causes(kind: Kind, metadata: dict[str, Any]) -> list[Cause]:
-    causes: list[Cause] = []
-
-    def check(field: str, value: object, rule: Any, code: str) -> None:
-        try:
-            if not isinstance(value, str):
-                raise ValueError("must be a string")
-            rule(value)
-        except ValueError as e:
-            causes.append(Cause(field, "FieldValueInvalid", f"Invalid value: {_short(value)}: {e}", code))
-
-    name = metadata.get("name")
-    if not name:
-        causes.append(Cause("metadata.name", "FieldValueRequired", "Required value: name or generateName is required"))
-    else:
-        check("metadata.name", name, check_label if kind.label_names else check_name, "InvalidName")
-    for part in ("labels", "annotations"):
-        values = metadata.get(part) or {}
-        if not isinstance(values, dict):
-            causes.append(Cause(f"metadata.{part}", "FieldValueTypeInvalid", "must be an object", "TypeError"))
-            continue
-        for key, value in values.items():
-            check(f"metadata.{part}", key, check_label_key, "InvalidName")
-            if part == "labels":
-                check(f"metadata.labels.{key}", value, check_label_value, "InvalidName")
-            elif not isinstance(value, str):
-                causes.append(Cause(f"metadata.annotations.{key}", "FieldValueTypeInvalid", "must be a string", "TypeError"))
-    return causes
 
 
 def _overlay(defaults: Any, written: Any) -> Any:
@@ -145,12 +97,20 @@ def _overlay(defaults: Any, written: Any) -> Any:
     if isinstance(defaults, dict) and isinstance(written, dict):
         merged = dict(defaults)
         for key, value in written.items():
-            if value is not None:
-                merged[key] = _overlay(defaults[key], value) if key in defaults else value
+            merged[key] = _overlay(defaults[key], value) if key in defaults else value
         return merged
     if isinstance(defaults, list) and isinstance(written, list) and len(defaults) == len(written):
         return [_overlay(d, w) for d, w in zip(defaults, written, strict=True)]
     return written
+
+
+def _without_nulls(value: Any) -> Any:
+    """Kubernetes drops null from a field that isn't nullable; none of ours is."""
+    if isinstance(value, dict):
+        return {k: _without_nulls(v) for k, v in value.items() if v is not None}
+    if isinstance(value, list):
+        return [_without_nulls(v) for v in value]
+    return value
 
 
 def _prune(model: type[BaseModel], value: dict[str, Any], path: str, unknown: list[UnknownField]) -> dict[str, Any]:
@@ -160,15 +120,16 @@ def _prune(model: type[BaseModel], value: dict[str, Any], path: str, unknown: li
         if key not in fields:
             unknown.append(UnknownField(f"{path}.{key}", _nearest(key, fields)))
             continue
-        nested = _part_in(fields[key])
-        if nested is not None and isinstance(inner, dict):
-            inner = _prune(nested, inner, f"{path}.{key}", unknown)
-        elif nested is not None and isinstance(inner, list):
-            inner = [
-                _prune(nested, v, f"{path}.{key}[{i}]", unknown) if isinstance(v, dict) else v for i, v in enumerate(inner)
-            ]
-        kept[key] = inner
+        kept[key] = _prune_value(_part_in(fields[key]), inner, f"{path}.{key}", unknown)
     return kept
+
+
+def _prune_value(nested: type[Part] | None, value: Any, path: str, unknown: list[UnknownField]) -> Any:
+    if nested is not None and isinstance(value, dict):
+        return _prune(nested, value, path, unknown)
+    if nested is not None and isinstance(value, list):
+        return [_prune_value(nested, v, f"{path}[{i}]", unknown) for i, v in enumerate(value)]
+    return value
 
 
 def _part_in(annotation: Any) -> type[Part] | None:
@@ -186,6 +147,8 @@ def _nearest(name: str, known: Any) -> str:
     return next(iter(difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)), "")
 
 
+_TYPE_ERROR: tuple[Reason, str] = ("FieldValueTypeInvalid", "TypeError")
+_INVALID: tuple[Reason, str] = ("FieldValueInvalid", "Invalid")
 _CODES: dict[str, tuple[Reason, str]] = {
     "missing": ("FieldValueRequired", "Required"),
     "extra_forbidden": ("FieldValueForbidden", "UnknownField"),
@@ -196,46 +159,74 @@ _CODES: dict[str, tuple[Reason, str]] = {
     "greater_than": ("FieldValueInvalid", "OutOfRange"),
     "less_than": ("FieldValueInvalid", "OutOfRange"),
     "finite_number": ("FieldValueInvalid", "OutOfRange"),
-    "value_error": ("FieldValueInvalid", "Invalid"),
 }
 
 
-def _causes(root: str, error: ValidationError, model: type[BaseModel]) -> list[Cause]:
-    causes: list[Cause] = []
+def _causes(root: str, error: ValidationError, model: type[Part]) -> list[Cause]:
+    causes: dict[str, Cause] = {}
     for item in error.errors(include_url=False, include_context=False):
-        path = root
-        for step in item["loc"]:
-            path += f"[{step}]" if isinstance(step, int) else f".{step}"
-        kind = item["type"]
-        if kind.endswith("_type") or kind.endswith("_parsing") or kind == "int_from_float":
-            reason, code = "FieldValueTypeInvalid", "TypeError"
-        else:
-            reason, code = _CODES.get(kind, ("FieldValueInvalid", "Invalid"))
-        message = item["msg"].removeprefix("Value error, ")
-        match kind:
-            case "missing":
-                text = "Required value"
-            case "extra_forbidden":
-                nearest = _nearest(str(item["loc"][-1]), _fields_at(model, item["loc"][:-1]))
-                text = "unknown field" + (f"; did you mean {nearest!r}?" if nearest else "")
-            case _:
-                text = f"Invalid value: {_short(item['input'])}: {message}"
-        causes.append(Cause(path, reason, text, code))  # type: ignore[arg-type]  # reason comes from the table above
-    return causes
+        path, known = _place(root, model, item["loc"])
+        # A union reports once for each of its members: one cause, which names what they want.
+        if path in causes and causes[path].reason == "FieldValueTypeInvalid":
+            wanted = item["msg"].removeprefix("Input should be ")
+            causes[path] = dataclasses.replace(causes[path], message=f"{causes[path].message} or {wanted}")
+        elif path not in causes:
+            causes[path] = _cause(path, item, known)
+    return list(causes.values())
 
 
-def _fields_at(model: type[BaseModel] | None, loc: tuple[int | str, ...]) -> list[str]:
-    for step in loc:
-        if model is None:
-            return []
-        if isinstance(step, str):
-            found = next((f.annotation for n, f in model.model_fields.items() if step in (f.alias, n)), None)
-            model = _part_in(found)
-    return [f.alias or n for n, f in model.model_fields.items()] if model is not None else []
+def _cause(path: str, item: ErrorDetails, known: list[str]) -> Cause:
+    kind = item["type"]
+    if kind.endswith(("_type", "_parsing")) or kind == "int_from_float":
+        reason, code = _TYPE_ERROR
+    else:
+        reason, code = _CODES.get(kind, _INVALID)
+    match kind:
+        case "missing":
+            text = "Required value"
+        case "extra_forbidden":
+            nearest = _nearest(path.rpartition(".")[2], known)
+            text = "unknown field" + (f"; did you mean {nearest!r}?" if nearest else "")
+        case _:
+            text = f"Invalid value: {_short(item['input'])}: {item['msg'].removeprefix('Value error, ')}"
+    return Cause(path, reason, text, code)
+
+
+def _place(root: str, model: type[Part], loc: tuple[int | str, ...]) -> tuple[str, list[str]]:
+    """The field path of a location, and the names of the fields beside it.
+
+    Locations also hold steps that aren't in the document (a union's member, a dict's `[key]`): those are left out.
+    """
+    path = root
+    here: Any = model
+    beside: list[str] = []
+    for number, step in enumerate(loc):
+        if isinstance(step, int):
+            path += f"[{step}]"
+            continue
+        part = _part_in(here)
+        fields = {f.alias or n: f.annotation for n, f in part.model_fields.items()} if part is not None else {}
+        if step in fields or (fields and number == len(loc) - 1):
+            path += f".{step}"
+            beside = list(fields)
+            here = fields.get(step)
+        elif _is_map(here):
+            path += f".{step}"
+            here = None
+    return path, beside
+
+
+def _is_map(annotation: Any) -> bool:
+    return get_origin(annotation) is dict or any(_is_map(a) for a in getattr(annotation, "__args__", ()))
 
 
 def _short(value: object) -> str:
     if isinstance(value, dict | list):
-        return type(value).__name__
+        return _type(value)
     text = f'"{value}"' if isinstance(value, str) else str(value)
     return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _type(value: object) -> str:
+    names = {dict: "object", list: "array", str: "string", bool: "boolean", type(None): "null"}
+    return names.get(type(value), "number")

@@ -22,7 +22,9 @@ class Limits(Part):
 
     max_artifact_bytes: int | None = Field(default=None, ge=1)
     max_memory_bytes: int | None = Field(default=None, ge=1)
-    max_latency_ms: float | None = Field(default=None, gt=0, description="95th percentile, measured on the board in probation.")
+    max_latency_ms: float | None = Field(
+        default=None, gt=0, description="95th percentile, measured on the board in probation."
+    )
     max_accuracy_drop: float = Field(default=0.02, ge=0, le=1, description="Source's accuracy minus the variant's.")
     min_agreement: float = Field(default=0.95, ge=0, le=1, description="Share of samples answered as the source does.")
 

@@ -84,7 +84,9 @@ class LabelSelector(Part):
     """metav1.LabelSelector; an empty one matches everything."""
 
     match_labels: dict[LabelKey, LabelValue] = Field(default={}, description="Labels that must have these values.")
-    match_expressions: list[LabelSelectorRequirement] = Field(default=[], description="Requirements, all of which hold.")
+    match_expressions: list[LabelSelectorRequirement] = Field(
+        default=[], description="Requirements, all of which hold."
+    )
 
     def matches(self, labels: dict[str, str]) -> bool:
         """Whether `labels` satisfy every requirement. NotIn holds for objects without the label, as in Kubernetes."""
@@ -114,14 +116,25 @@ class Status(Part):
 
 
 def set_condition(
-    conditions: list[Condition], type_: str, status: bool | None, reason: str, message: str, now: datetime, generation: int
+    conditions: list[Condition],
+    type_: str,
+    status: bool | None,
+    reason: str,
+    message: str,
+    now: datetime,
+    generation: int,
 ) -> list[Condition]:
     """`conditions` with one replaced or added; the transition time moves only when the status does."""
     value: Literal["True", "False", "Unknown"] = "Unknown" if status is None else "True" if status else "False"
     old = next((c for c in conditions if c.type == type_), None)
     since = old.last_transition_time if old is not None and old.status == value else now
     fresh = Condition(
-        type=type_, status=value, reason=reason, message=message, last_transition_time=since, observed_generation=generation
+        type=type_,
+        status=value,
+        reason=reason,
+        message=message,
+        last_transition_time=since,
+        observed_generation=generation,
     )
     if old is None:
         return [*conditions, fresh]

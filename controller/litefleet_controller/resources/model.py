@@ -14,7 +14,9 @@ def check_uri(uri: str) -> str:
     """`blob://sha256:<hex>`, which `litefleet model push` prints. Nothing else is fetched."""
     digest = uri.removeprefix("blob://")
     if digest == uri or len(digest) != 71 or not digest.startswith("sha256:"):
-        raise ValueError(f"{uri[:80]!r} can't be fetched: upload the file with 'litefleet model push FILE' and use the URI it prints")
+        raise ValueError(
+            f"{uri[:80]!r} can't be fetched: upload the file with 'litefleet model push FILE' and use the URI it prints"
+        )
     return uri
 
 

@@ -34,7 +34,9 @@ def check_label_key(text: str) -> str:
     if slash:
         check_name(prefix)
     if len(name) > 63 or not _QUALIFIED.fullmatch(name):
-        raise ValueError(f"{_short(text)} is not a valid label key: [prefix/]name, the name at most 63 of A-Z a-z 0-9 . _ -")
+        raise ValueError(
+            f"{_short(text)} is not a valid label key: [prefix/]name, the name at most 63 of A-Z a-z 0-9 . _ -"
+        )
     return text
 
 

@@ -56,7 +56,9 @@ class PauseStep(Part):
 class Step(Part):
     """Exactly one of these."""
 
-    set_weight: int | None = Field(default=None, ge=0, le=100, strict=True, description="Percent of each class; rounds up.")
+    set_weight: int | None = Field(
+        default=None, ge=0, le=100, strict=True, description="Percent of each class; rounds up."
+    )
     pause: PauseStep | None = None
     analysis: AnalysisStep | None = None
 
@@ -71,7 +73,9 @@ class Canary(Part):
     """In steps; after the last one, everyone."""
 
     steps: list[Step] = Field(default=[], max_length=100)
-    max_unavailable: CountOrPercent = Field(default="25%", description="Boards in mid-update at once, over all classes.")
+    max_unavailable: CountOrPercent = Field(
+        default="25%", description="Boards in mid-update at once, over all classes."
+    )
     analysis: BackgroundAnalysis | None = None
 
     @model_validator(mode="after")
@@ -95,7 +99,9 @@ class ModelRolloutSpec(Part):
     model_ref: ModelRef
     selector: LabelSelector = LabelSelector()
     strategy: Strategy = Strategy()
-    device_timeout_seconds: int = Field(default=3600, ge=1, description="A board that stays away this long counts as timed out.")
+    device_timeout_seconds: int = Field(
+        default=3600, ge=1, description="A board that stays away this long counts as timed out."
+    )
     success_threshold: Percent = Field(default=100.0, description="Share of a class's boards that must succeed.")
     probation_seconds: float = Field(default=10.0, ge=0, le=86400, description="How long a board watches a new model.")
     on_failure: Literal["Rollback", "Pause"] = "Rollback"
@@ -125,6 +131,7 @@ class RolloutClass(Part):
     recipe: str = ""
     cause: str = Field(default="", description="Code of the refusal or abort.")
     message: str = ""
+    accepted_failures: int = Field(default=0, description="Failed boards that someone promoted past.")
     counts: ClassCounts = ClassCounts()
 
 
@@ -133,15 +140,29 @@ class MetricResult(Part):
 
     device_class: Label
     metric: str
+    template: str = ""
     verdict: Literal["Successful", "Failed", "Inconclusive"]
     canary: float | None = None
     control: float | None = None
-    value: float | None = Field(default=None, description="What was compared with the limit: a difference, ratio or PSI.")
+    value: float | None = Field(
+        default=None, description="What was compared with the limit: a difference, ratio or PSI."
+    )
     limit: float | None = None
     canary_samples: int = 0
     control_samples: int = 0
     baseline: Literal["control", "past"] = "control"
     message: str = ""
+
+
+class AnalysisRun(Part):
+    """How one template goes for one class: looks are counted here, so that a restart forgets none."""
+
+    template: Name
+    device_class: Label
+    phase: Literal["Running", "Successful", "Failed", "Inconclusive"] = "Running"
+    successful: int = Field(default=0, description="Successful looks.")
+    failed: int = Field(default=0, description="Failed looks.")
+    last_look_at: datetime | None = None
 
 
 class AnalysisStatus(Part):
@@ -152,6 +173,7 @@ class AnalysisStatus(Part):
     started_at: datetime
     finished_at: datetime | None = None
     message: str = ""
+    runs: list[AnalysisRun] = []
     results: list[MetricResult] = []
 
 
@@ -187,9 +209,11 @@ class ModelRolloutStatus(Status):
     started_at: datetime | None = None
     pause_reason: str = Field(default="", description="Why it is paused: Step, Spec, Inconclusive, Failure.")
     promoted_full: bool = False
+    attempted_spec: str = Field(default="", description="Digest of the spec last acted on; a change of it tries again.")
     aborted: bool = False
     classes: list[RolloutClass] = []
     analysis: AnalysisStatus | None = None
+    background_analysis: AnalysisStatus | None = None
     history: list[RolloutRevision] = []
     last_request: RequestRecord | None = None
 
@@ -202,7 +226,9 @@ class Metric(Part):
 
     name: Name
     metric: MetricName
-    max_increase: float | None = Field(default=None, ge=0, description="errorRate: absolute increase of the share of errors.")
+    max_increase: float | None = Field(
+        default=None, ge=0, description="errorRate: absolute increase of the share of errors."
+    )
     max_ratio: float | None = Field(default=None, gt=0, description="latencyP95: canary / control.")
     max_drop: float | None = Field(default=None, ge=0, le=1, description="confidence: absolute drop of the mean.")
     max_psi: float | None = Field(default=None, gt=0, description="classMix, confidence: population stability index.")

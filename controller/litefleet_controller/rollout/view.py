@@ -60,8 +60,8 @@ class Arm:
 
     count: int = 0
     errors: int = 0
-    latency_ms: Histogram = Histogram()
-    confidence: Histogram = Histogram()
+    latency_ms: Histogram = field(default_factory=Histogram)
+    confidence: Histogram = field(default_factory=Histogram)
     classes: Mapping[str, int] = field(default_factory=dict)
 
 
@@ -73,6 +73,8 @@ class Evidence:
     canary: Arm
     control: Arm
     baseline: Literal["control", "past"] = "control"
+    since: datetime | None = None
+    """The `since` of the span that this answers; None fits every span."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +116,9 @@ class EvidenceSpan:
     since: datetime
     classes: Mapping[str, tuple[str, str]]
     """Class to (canary version, control version; empty when the class has no control board)."""
+    past: Mapping[str, str] = field(default_factory=dict)
+    """For classes without a control board: the version whose telemetry before `past_until` is the baseline."""
+    past_until: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

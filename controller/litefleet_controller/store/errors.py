@@ -64,3 +64,19 @@ class StaleEpochError(StoreError):
         super().__init__(f"epoch {mine} is over; the leader's is {current}")
         self.mine = mine
         self.current = current
+
+
+class FieldNotSelectableError(StoreError):
+    """A field selector names a field that the kind doesn't index."""
+
+    def __init__(self, kind: str, path: str) -> None:
+        super().__init__(f"field label not supported: {path}")
+        self.kind = kind
+        self.path = path
+
+
+class DatabaseVersionError(StoreError):
+    """A newer litefleet wrote this database."""
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(f"this database was written by a newer litefleet: start that version ({detail})")

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, TypeVar
 
 Json = dict[str, Any]
 
@@ -123,6 +123,20 @@ class Deletion:
 
 Subresource = Literal["", "status"]
 
+T_co = TypeVar("T_co", covariant=True)
+
+
+class Stream(Protocol[T_co]):
+    """An AsyncIterator that ends by `aclose()`, also while another task waits in it. It begins when it is made."""
+
+    def __aiter__(self) -> AsyncIterator[T_co]: ...
+
+    async def __anext__(self) -> T_co: ...
+
+    async def aclose(self) -> None:
+        """End it. Twice is once."""
+        ...
+
 
 class Objects(Protocol):
     """Objects with Kubernetes' semantics. Errors are those of store.errors."""
@@ -139,9 +153,7 @@ class Objects(Protocol):
         """Raises: AlreadyExistsError, resources.admission.InvalidError, NamespaceNotFoundError."""
         ...
 
-    async def replace(
-        self, key: Key, body: Json, *, subresource: Subresource = "", dry_run: bool = False
-    ) -> Record:
+    async def replace(self, key: Key, body: Json, *, subresource: Subresource = "", dry_run: bool = False) -> Record:
         """PUT. The body's metadata.resourceVersion is the precondition.
 
         Raises: NotFoundError, ConflictError, InvalidError.
@@ -168,7 +180,7 @@ class Objects(Protocol):
         """Raises: NotFoundError, ConflictError (a precondition that doesn't hold)."""
         ...
 
-    def watch(self, query: Query, since: int | None) -> AsyncIterator[Event]:
+    def watch(self, query: Query, since: int | None) -> Stream[Event]:
         """Events after resourceVersion `since` (None: from now), as the query's selectors see them, until closed.
 
         An object that leaves the selector is DELETED, one that enters it ADDED. Ends only by `aclose()`, or:
@@ -243,7 +255,7 @@ class Assignments(Protocol):
         """
         ...
 
-    def changes(self) -> AsyncIterator[tuple[str, str]]:
+    def changes(self) -> Stream[tuple[str, str]]:
         """(namespace, device) of each board whose assignments this process changes, from now on."""
         ...
 

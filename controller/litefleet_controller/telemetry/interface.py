@@ -65,7 +65,13 @@ class Telemetry(Protocol):
         ...
 
     async def windows(
-        self, namespace: str, *, device: str | None = None, slot: str | None = None, limit: int = 100, before: int | None = None
+        self,
+        namespace: str,
+        *,
+        device: str | None = None,
+        slot: str | None = None,
+        limit: int = 100,
+        before: int | None = None,
     ) -> Sequence[tuple[int, WindowRow]]:
         """The newest windows first, with their ids; `before` pages on."""
         ...

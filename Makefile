@@ -1,0 +1,36 @@
+# The things to remember: make demo, make test, make lint, make bench. Each sets up all that it needs.
+SHELL := /bin/bash
+BIN := .venv/bin
+
+.PHONY: help setup demo test lint format bench clean
+
+help:
+	@echo "make demo    the whole product in a few minutes, on real handwritten digits (ARGS=--keep leaves it running)"
+	@echo "make test    all tests (ARGS are pytest's)"
+	@echo "make lint    ruff, mypy --strict, import layers"
+	@echo "make bench   the figures of docs/benchmarks.md"
+
+setup:
+	@scripts/setup
+
+demo: setup
+	@$(BIN)/litefleet demo $(ARGS)
+
+test: setup
+	@$(BIN)/pytest -n 2 --dist loadscope $(ARGS)
+
+lint: setup
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check --quiet
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+format: setup
+	@$(BIN)/ruff check --fix --quiet || true
+	@$(BIN)/ruff format
+
+bench: setup
+	@$(BIN)/python -m tests.benchmarks $(ARGS)
+
+clean:
+	rm -rf .venv .cache

@@ -1,0 +1,408 @@
+"""The agent: one main loop that feeds the core and carries out what it wants. Decides nothing itself.
+
+Threads: this loop (`main`, or `agent` when embedded), `link`, `voucher` (signatures of control messages), `builder`
+(verify, check, build) and one pipeline a slot. All of them talk to the loop through its queue.
+"""
+
+import logging
+import queue
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import msgspec
+
+from litefleet_agent import effects as fx
+from litefleet_agent import events as ev
+from litefleet_agent import health
+from litefleet_agent.board import Self, State, reported
+from litefleet_agent.core import advance
+from litefleet_agent.errors import AgentError
+from litefleet_agent.fetch import Fetcher
+from litefleet_agent.fileio import Disk
+from litefleet_agent.inbox import Inbox
+from litefleet_agent.interface import Incoming, Link
+from litefleet_agent.outbox import Outbox
+from litefleet_agent.pipeline.loop import Pipeline
+from litefleet_agent.probation import Probation
+from litefleet_agent.slots import Slots
+from litefleet_agent.state import Pointers
+from litefleet_agent.swap import Builder, Generation, HotSlot
+from litefleet_agent.telemetry import Meter, Window
+from litefleet_agent.trial import TrialLimits, try_out
+from litefleet_agent.verify import Trust, verify_artifact
+from litefleet_agent.workers import Worker
+from litefleet_protocol import codec, topics
+from litefleet_protocol.codes import Code
+from litefleet_protocol.envelope import PayloadType
+from litefleet_protocol.errors import ProtocolError
+from litefleet_protocol.messages import Ack, Capabilities, TelemetryWindow
+
+log = logging.getLogger(__name__)
+TICK_S = 0.1
+TELEMETRY_TICK_S = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """A generation that the builder made, on its way to the main loop."""
+
+    slot: str
+    ticket: int
+    generation: Generation
+
+
+Item = Incoming | Ready | ev.Event | None
+
+
+@dataclass(slots=True)
+class Place:
+    """What the board runs for one slot."""
+
+    hot: HotSlot
+    meter: Meter
+    pipeline: Pipeline | None = None
+    probation: Probation | None = None
+    stuck: int | None = None
+    """Number of the generation whose hang the core has been told of."""
+
+
+@dataclass(slots=True)
+class Parts:
+    """Everything that the loop is made of; built by `compose`."""
+
+    me: Self
+    state: State
+    state_file: Callable[[bytes], None]
+    """Keeps the last report for `litefleet-agent status`."""
+    disk: Disk
+    slots: Slots
+    pointers: Pointers
+    link: Link
+    fetcher: Fetcher
+    inbox: Inbox
+    outbox: Outbox
+    trust: Trust
+    builder: Builder
+    builder_worker: Worker
+    voucher_worker: Worker
+    trial: TrialLimits
+    window_s: float
+    capabilities: Callable[[], Capabilities]
+    make_place: Callable[[str], Place]
+    pipelines: Mapping[str, Callable[[Place], Pipeline]]
+    mailbox: "queue.SimpleQueue[Item]"
+    clock: Callable[[], float] = time.monotonic
+    wall: Callable[[], float] = time.time
+    places: dict[str, Place] = field(default_factory=dict)
+
+
+class Agent:
+    """Runs from `run` until `stop`."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self._state = parts.state
+        self._places_lock = threading.Lock()
+        self._sequence = 0
+        self._stopping = threading.Event()
+        self._backlog: deque[ev.Event] = deque()
+        """Events whose consequences the disk did not take; retried in order."""
+        self._next_tick = float("-inf")
+        self._next_telemetry = float("-inf")
+
+    def place(self, slot: str) -> Place:
+        """A slot's place, made when first asked for. Any thread."""
+        with self._places_lock:
+            found = self._parts.places.get(slot)
+            if found is None:
+                found = self._parts.places[slot] = self._parts.make_place(slot)
+            return found
+
+    def stop(self) -> None:
+        """Ask the loop to end. Any thread, signal handlers too."""
+        self._stopping.set()
+        self._parts.mailbox.put(None)
+
+    def run(self) -> None:
+        """Work until `stop`."""
+        parts = self._parts
+        parts.builder_worker.start()
+        parts.voucher_worker.start()
+        self._take(ev.Started())
+        for slot, make in parts.pipelines.items():
+            place = self.place(slot)
+            place.pipeline = make(place)
+            place.pipeline.start()
+        parts.link.start()
+        while not self._stopping.is_set():
+            self._turn()
+        self._end()
+
+    def _turn(self) -> None:
+        try:
+            item = self._parts.mailbox.get(timeout=TICK_S)
+        except queue.Empty:
+            item = None
+        try:
+            if item is not None:
+                self._take(item)
+            self._pass_time()
+        except Exception:  # the loop's edge: whatever went wrong, serving and the next event go on
+            log.exception("main loop: event failed")
+
+    def _end(self) -> None:
+        parts = self._parts
+        for place in list(parts.places.values()):
+            if place.pipeline is not None:
+                place.pipeline.stop(1.0)
+        self._gather_telemetry(everything=True)
+        parts.link.stop()
+        parts.builder_worker.stop()
+        parts.voucher_worker.stop()
+
+    # --- what comes in ---
+
+    def _take(self, item: Incoming | Ready | ev.Event) -> None:
+        match item:
+            case Incoming():
+                self._incoming(item)
+            case Ready(slot, ticket, generation):
+                known = self._state.slots.get(slot)
+                if known is not None and known.ticket == ticket:
+                    self.place(slot).hot.park(ticket, generation)
+                    self._advance(ev.Built(slot, ticket))
+            case _:
+                if isinstance(item, ev.Connected):
+                    self._parts.outbox.reconnected()
+                self._advance(item)
+
+    def _incoming(self, message: Incoming) -> None:
+        try:
+            match topics.parse(message.topic):
+                case topics.EpochTopic():
+                    self._parts.inbox.put(PayloadType.EPOCH, message.payload)
+                case topics.DownTopic(device, topics.Down.DESIRED) if device == self._parts.me.device:
+                    self._parts.inbox.put(PayloadType.DESIRED, message.payload)
+                case topics.DownTopic(device, topics.Down.ACK) if device == self._parts.me.device:
+                    ack = codec.decode(Ack, message.payload)
+                    self._parts.outbox.acknowledge(ack.boot_id, ack.sequence)
+                case topics.ManifestTopic() | topics.ChunkTopic() as part:
+                    self._parts.fetcher.message(part, message.payload, self._parts.clock())
+                case other:
+                    log.warning("message dropped: %s", other)
+        except ProtocolError as e:
+            log.warning("message dropped: code=%s %s", e.code, e)
+
+    def _pass_time(self) -> None:
+        now = self._parts.clock()
+        if now < self._next_tick:
+            return
+        self._next_tick = now + TICK_S
+        self._parts.fetcher.tick(now)
+        for name, place in list(self._parts.places.items()):
+            self._watch(name, place, now)
+        while self._backlog:
+            event = self._backlog.popleft()
+            if not self._try(event):
+                self._backlog.appendleft(event)
+                break
+        self._advance(ev.Tick())
+        if now >= self._next_telemetry:
+            self._next_telemetry = now + TELEMETRY_TICK_S
+            self._gather_telemetry(everything=False)
+            self._send_telemetry(now)
+
+    def _watch(self, name: str, place: Place, now: float) -> None:
+        """Hangs at any time, gates during probation."""
+        stuck = place.hot.stuck()
+        if stuck is not None:
+            if place.stuck != stuck.number:
+                place.stuck = stuck.number
+                self._advance(ev.Misbehaved(name, stuck.artifact, Code.TIMEOUT, "an inference does not come back"))
+            return
+        probation = place.probation
+        if probation is None:
+            return
+        failing = probation.verdict(now, health.rss_bytes)
+        if failing is not None:
+            self._end_probation(place)
+            artifact = probation.generation.artifact
+            self._advance(ev.Misbehaved(name, artifact, failing.code, failing.message))
+        elif now >= probation.ends_at:
+            self._end_probation(place)
+            self._advance(ev.ProbationPassed(name, probation.ticket))
+
+    # --- the core, and what it wants ---
+
+    def _advance(self, event: ev.Event) -> None:
+        if (self._backlog and not isinstance(event, ev.Tick)) or (
+            not self._try(event) and not isinstance(event, ev.Tick)
+        ):
+            self._backlog.append(event)
+
+    def _try(self, event: ev.Event) -> bool:
+        """Feed the core; False when the disk did not take what must be durable first, and nothing has changed."""
+        state, effects = advance(self._state, event, self._parts.clock())
+        for effect in effects:
+            if isinstance(effect, fx.Persist):
+                try:
+                    self._parts.pointers.save(effect.saved)
+                except OSError as e:
+                    log.warning("state not saved, trying again: %s", e)
+                    return False
+        self._log_change(state)
+        self._state = state
+        for effect in effects:
+            self._carry_out(effect)
+        return True
+
+    def _log_change(self, after: State) -> None:
+        for name, slot in after.slots.items():
+            before = self._state.slots.get(name)
+            if before is None or before.step != slot.step:
+                wanted = slot.desired.version if slot.desired else ""
+                log.info(
+                    "slot: name=%s step=%s desired=%s code=%s %s", name, slot.step, wanted, slot.code, slot.message
+                )
+
+    def _carry_out(self, effect: fx.Effect) -> None:
+        parts = self._parts
+        match effect:
+            case fx.Persist():
+                pass  # done first, by `_try`
+            case fx.StartFetch(slot, ticket, digest):
+                parts.fetcher.start(slot, ticket, digest, parts.clock())
+            case fx.StartVerify(slot, ticket, digest):
+                self._in_background(slot, ticket, lambda: self._verify(slot, ticket, digest))
+            case fx.StartCheck(slot, ticket, digest):
+                self._in_background(slot, ticket, lambda: self._check(digest, slot, ticket))
+            case fx.StartBuild(slot, ticket, digest):
+                if self.place(slot).hot.park_held(ticket, digest):
+                    parts.mailbox.put(ev.Built(slot, ticket))
+                else:
+                    self._in_background(slot, ticket, lambda: Ready(slot, ticket, parts.builder.build(digest)))
+            case fx.Flip(slot, ticket):
+                place = self.place(slot)
+                self._revive_if(place, hung=place.hot.flip(ticket))
+            case fx.StartProbation():
+                self._start_probation(effect)
+            case fx.StopWork(slot):
+                parts.fetcher.stop(slot)
+                self._end_probation(self.place(slot))
+            case fx.Settle(slot):
+                self.place(slot).hot.release()
+            case fx.EmptySlot(slot):
+                place = self.place(slot)
+                self._revive_if(place, hung=place.hot.empty())
+            case fx.Collect(keep):
+                parts.slots.collect(keep)
+            case fx.Report():
+                self._report()
+
+    def _in_background(self, slot: str, ticket: int, work: Callable[[], Ready | ev.Event]) -> None:
+        """Run `work` on the builder thread, unless it is no longer wanted by then; its failure becomes an event."""
+
+        def job() -> None:
+            known = self._state.slots.get(slot)
+            if known is None or known.ticket != ticket:
+                return
+            try:
+                item: Item = work()
+            except AgentError as e:
+                item = ev.StepFailed(slot, ticket, str(e.code), str(e))
+            except OSError as e:
+                item = ev.StepFailed(slot, ticket, str(Code.INTERNAL), str(e))
+            except Exception as e:  # the job's edge: a slot must not wait for ever
+                log.exception("job failed: slot=%s", slot)
+                item = ev.StepFailed(slot, ticket, str(Code.INTERNAL), type(e).__name__)
+            self._parts.mailbox.put(item)
+
+        self._parts.builder_worker.submit(job)
+
+    def _verify(self, slot: str, ticket: int, digest: str) -> ev.Event:
+        parts = self._parts
+        manifest = verify_artifact(parts.slots, parts.trust, parts.me, digest)
+        return ev.Verified(slot, ticket, manifest.version)
+
+    def _check(self, digest: str, slot: str, ticket: int) -> ev.Event:
+        verdict = try_out(self._parts.slots.complete(digest).path, self._parts.trial)
+        if verdict.code:
+            return ev.StepFailed(slot, ticket, verdict.code, verdict.message)
+        log.info("checked: slot=%s artifact=%s samples=%d worst=%.3g", slot, digest, verdict.samples, verdict.worst)
+        return ev.Checked(slot, ticket)
+
+    def _start_probation(self, effect: fx.StartProbation) -> None:
+        place = self.place(effect.slot)
+        live = place.hot.live
+        if live is not None:
+            ends_at = self._parts.clock() + effect.seconds
+            place.probation = Probation(effect.ticket, live, effect.gates, ends_at)
+            place.hot.observe([place.meter, place.probation])
+
+    def _end_probation(self, place: Place) -> None:
+        place.probation = None
+        place.hot.observe([place.meter])
+
+    def _revive_if(self, place: Place, *, hung: bool) -> None:
+        if hung and place.pipeline is not None:
+            place.pipeline.start()
+
+    # --- what goes out ---
+
+    def _report(self) -> None:
+        self._sequence += 1
+        parts = self._parts
+        message = codec.encode(reported(self._state, parts.outbox.boot_id, self._sequence, parts.capabilities()))
+        parts.link.publish(topics.up(parts.me.device, topics.Up.REPORTED), message, retain=True)
+        try:
+            parts.state_file(message)
+        except OSError as e:
+            log.warning("report not kept on the disk: %s", e)
+
+    def _gather_telemetry(self, *, everything: bool) -> None:
+        for place in list(self._parts.places.values()):
+            live = place.hot.live
+            for window in place.meter.collect(
+                live.number if live else None, self._parts.window_s, everything=everything
+            ):
+                self._keep(window)
+
+    def _keep(self, window: Window) -> None:
+        outbox = self._parts.outbox
+        sequence = outbox.next_sequence()
+        message = TelemetryWindow(
+            boot_id=outbox.boot_id,
+            sequence=sequence,
+            slot=window.slot,
+            artifact=window.artifact,
+            version=window.version,
+            started=window.started,
+            seconds=window.seconds,
+            count=window.count,
+            errors=window.errors,
+            latency_ms=window.latency_ms,
+            confidence=window.confidence,
+            classes=window.classes,
+            rss_bytes=health.rss_bytes(),
+            temperature_c=health.temperature_c(),
+            longest_gap_ms=window.longest_gap_ms,
+            clock_trusted=health.clock_trusted(self._parts.wall()),
+        )
+        outbox.append(sequence, codec.encode(message))
+
+    def _send_telemetry(self, now: float) -> None:
+        parts = self._parts
+        if not parts.link.connected:
+            return
+        for record in parts.outbox.due(now):
+            if not parts.link.publish(topics.up(parts.me.device, topics.Up.TELEMETRY), record.data):
+                return
+            parts.outbox.sent(record, now)
+
+
+def report_bytes(data: bytes) -> bytes:
+    """A kept report, indented for people."""
+    return msgspec.json.format(data, indent=2)

@@ -1,0 +1,99 @@
+"""What the command line's verbs do, and how they end: one line on stderr and exit code 1 when something is wrong."""
+
+import argparse
+import logging
+import signal
+import sys
+from typing import TextIO
+
+import msgspec
+
+from litefleet_agent import identity
+from litefleet_agent.errors import AgentError, one_line
+from litefleet_agent.fileio import Disk
+from litefleet_agent.state import Pointers
+from litefleet_protocol.codes import Code
+from litefleet_protocol.errors import ProtocolError
+
+
+def run(given: argparse.Namespace) -> int:
+    """Do what the arguments say; the exit code."""
+    verbs = {"enroll": _enroll, "run": _run, "status": _status}
+    try:
+        verbs[given.command](given)
+    except (AgentError, ProtocolError) as e:
+        _say(f"litefleet-agent: {one_line(e)}", sys.stderr)
+        return 1
+    except OSError as e:
+        _say(f"litefleet-agent: {e}", sys.stderr)
+        return 1
+    return 0
+
+
+def _say(line: str, stream: TextIO | None = None) -> None:
+    print(line, file=stream or sys.stdout)
+
+
+def _enroll(given: argparse.Namespace) -> None:
+    from litefleet_agent.enroll import Joining, enroll
+
+    disk = Disk()
+    disk.make_directory(given.state_dir)
+    joining = Joining(given.token, given.name, given.device_class, _labels(given.label), given.force)
+    answer = enroll(disk, given.state_dir, joining)
+    _say(f"enrolled {answer.device} in {answer.namespace} of fleet {answer.fleet}")
+
+
+def _labels(given: list[str]) -> dict[str, str]:
+    labels = {}
+    for pair in given:
+        key, separator, value = pair.partition("=")
+        if not separator or not key:
+            raise AgentError(Code.INVALID_NAME, f"{pair!r} is not KEY=VALUE", field="--label")
+        labels[key] = value
+    return labels
+
+
+def _run(given: argparse.Namespace) -> None:
+    logging.basicConfig(
+        level=given.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr
+    )
+    from litefleet_agent import config
+
+    settings = config.load(given.config)
+    identity.load(Disk(), given.state_dir)
+    from litefleet_agent.compose import compose
+
+    agent = compose(given.state_dir, settings)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda _number, _frame: agent.stop())
+    agent.run()
+
+
+def _status(given: argparse.Namespace) -> None:
+    disk = Disk()
+    who = identity.load(disk, given.state_dir)
+    remembered = Pointers(disk, given.state_dir).load()
+    last = disk.read(given.state_dir / "reported.json")
+    if given.json:
+        whole = {
+            "device": who.device,
+            "namespace": who.namespace,
+            "fleet": who.fleet,
+            "class": who.device_class,
+            "remembered": remembered,
+            "lastReport": msgspec.json.decode(last) if last else None,
+        }
+        _say(msgspec.json.format(msgspec.json.encode(whole), indent=2).decode())
+        return
+    _say(f"{who.device} ({who.device_class}), namespace {who.namespace}, fleet {who.fleet}")
+    _say(f"follows epoch {remembered.epoch}, counter {remembered.counter}")
+    for name, slot in sorted(remembered.slots.items()):
+        current = f"{slot.current.version} {_short(slot.current.digest)}" if slot.current else "nothing"
+        wanted = f"{slot.desired.version} {_short(slot.desired.artifact)}" if slot.desired else "nothing"
+        bad = f"; bad: {', '.join(f'{_short(d)} ({c})' for d, c in slot.bad.items())}" if slot.bad else ""
+        _say(f"  {name}: serves {current}, desired {wanted}{bad}")
+
+
+def _short(digest: str) -> str:
+    return digest.removeprefix("sha256:")[:12]

@@ -1,0 +1,132 @@
+"""Builds an agent out of its parts; the only place that knows them all. Called by `main` and `embed`."""
+
+import queue
+import random
+import secrets
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from msgspec import structs
+
+from litefleet_agent import health, identity
+from litefleet_agent.agent import Agent, Item, Parts, Place
+from litefleet_agent.board import RetryPolicy, Self, restored
+from litefleet_agent.config import Config, FileSink, PipelineConfig
+from litefleet_agent.errors import AgentError
+from litefleet_agent.fetch import Fetcher
+from litefleet_agent.fileio import Disk
+from litefleet_agent.inbox import Inbox
+from litefleet_agent.link import Address, MqttLink, tls_context
+from litefleet_agent.outbox import Outbox
+from litefleet_agent.pipeline import sink, source
+from litefleet_agent.pipeline.loop import Pipeline
+from litefleet_agent.runtime.litert import LiteRT
+from litefleet_agent.slots import Slots
+from litefleet_agent.state import Pointers
+from litefleet_agent.swap import Builder, HotSlot
+from litefleet_agent.telemetry import Meter
+from litefleet_agent.trial import TrialLimits
+from litefleet_agent.verify import Trust
+from litefleet_agent.workers import Worker
+from litefleet_protocol.codes import Code
+from litefleet_protocol.messages import Capabilities
+
+LAST_REPORT = "reported.json"
+
+
+@dataclass(frozen=True, slots=True)
+class _Host:
+    """What the parts need of the machine."""
+
+    disk: Disk
+    state_dir: Path
+    config: Config
+
+
+def compose(state_dir: Path, config: Config) -> Agent:
+    """An agent for the identity under `state_dir`, not yet running.
+
+    Raises:
+        AgentError: not enrolled, or another agent runs on this directory.
+    """
+    disk = Disk()
+    who = identity.load(disk, state_dir)
+    if disk.lock(state_dir / "lock") is None:
+        raise AgentError(
+            Code.INTERNAL, f"another agent runs on {state_dir}", hint="give each agent its own --state-dir"
+        )
+    host = _Host(disk, state_dir, config)
+    me = Self(who.fleet, who.namespace, who.device, who.device_class)
+    mailbox: queue.SimpleQueue[Item] = queue.SimpleQueue()
+    slots = Slots(disk, state_dir)
+    pointers = Pointers(disk, state_dir)
+    trust = Trust(who.signing_keys)
+    voucher = Worker("voucher")
+    link = MqttLink(
+        Address(who.broker_host, who.broker_port, who.device),
+        lambda: tls_context(who, check_time=health.clock_trusted(time.time())),
+        deliver=mailbox.put,
+        random=random.random,
+        new_id=lambda: secrets.token_hex(8),
+    )
+    return Agent(
+        Parts(
+            me=me,
+            state=restored(me, pointers.load(), RetryPolicy()),
+            state_file=lambda data: disk.replace(state_dir / LAST_REPORT, data),
+            disk=disk,
+            slots=slots,
+            pointers=pointers,
+            link=link,
+            fetcher=Fetcher(
+                slots,
+                link,
+                device=me.device,
+                namespace=me.namespace,
+                emit=mailbox.put,
+                random=random.random,
+            ),
+            inbox=Inbox(trust, voucher, emit=mailbox.put, random=random.random),
+            outbox=Outbox(disk, state_dir / "outbox", secrets.token_hex(8)),
+            trust=trust,
+            builder=Builder(slots, LiteRT(), threads=config.runtime.threads),
+            builder_worker=Worker("builder"),
+            voucher_worker=voucher,
+            trial=TrialLimits(config.limits.check_seconds, config.limits.check_memory_bytes, config.runtime.threads),
+            window_s=config.telemetry.window_seconds,
+            capabilities=_capabilities(host),
+            make_place=lambda slot: _place(slot, config),
+            pipelines={slot: _pipeline(host, part) for slot, part in config.pipelines.items()},
+            mailbox=mailbox,
+        )
+    )
+
+
+def _capabilities(host: _Host) -> Callable[[], Capabilities]:
+    fixed = health.capabilities(None)
+    return lambda: structs.replace(fixed, disk_free_bytes=host.disk.free_bytes(host.state_dir))
+
+
+def _place(slot: str, config: Config) -> Place:
+    meter = Meter(slot, time.monotonic, time.time)
+    hot = HotSlot(slot, time.monotonic, hang_s=config.limits.hang_seconds)
+    hot.observe([meter])
+    return Place(hot, meter)
+
+
+def _pipeline(host: _Host, part: PipelineConfig) -> Callable[[Place], Pipeline]:
+    def make(place: Place) -> Pipeline:
+        answers = sink.FileSink(host.disk, Path(part.sink.path)) if isinstance(part.sink, FileSink) else sink.NullSink()
+        return Pipeline(
+            place.hot,
+            source.DirectorySource(Path(part.source.path), loop=part.source.loop),
+            answers,
+            rate_hz=part.source.rate_hz,
+            clock=time.monotonic,
+            wall=time.time,
+            input_failed=lambda: place.meter.input_failed(place.hot.live),
+        )
+
+    return make

@@ -1,0 +1,149 @@
+"""All of the agent's disk access, so that durability is decided in one place and tests can stop it at any operation.
+
+What must survive is written temp + fsync + rename + fsync of the directory. Nothing else in the agent opens a file
+for writing.
+"""
+
+import contextlib
+import fcntl
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+Hook = Callable[[str, Path], None]
+"""Called with the operation's name and path before each primitive operation; raising there simulates a kill."""
+
+
+def _no_hook(_operation: str, _path: Path) -> None:
+    return
+
+
+class Disk:
+    """The file system. Every method may raise OSError."""
+
+    def __init__(self, before: Hook = _no_hook) -> None:
+        self._before = before
+
+    def read(self, path: Path) -> bytes | None:
+        """A file's content, None when it isn't there."""
+        try:
+            return path.read_bytes()
+        except FileNotFoundError:
+            return None
+
+    def read_at(self, path: Path, offset: int, size: int) -> bytes:
+        """Up to `size` bytes from `offset`."""
+        with path.open("rb") as file:
+            file.seek(offset)
+            return file.read(size)
+
+    def replace(self, path: Path, data: bytes, *, mode: int = 0o644) -> None:
+        """Make `path` hold `data`, atomically and durably: after a kill it holds the old content or the new."""
+        temp = path.with_name(f".{path.name}.new")
+        self._before("write", temp)
+        descriptor = os.open(temp, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
+        try:
+            os.fchmod(descriptor, mode)
+            _write_all(descriptor, data)
+            self._before("fsync", temp)
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        self.rename(temp, path)
+
+    def write_at(self, path: Path, offset: int, data: bytes) -> None:
+        """Write into a file at an offset, creating it when needed. Not durable before `sync`."""
+        self._before("write_at", path)
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT, 0o644)
+        try:
+            view = memoryview(data)
+            while view:
+                written = os.pwrite(descriptor, view, offset)
+                view, offset = view[written:], offset + written
+        finally:
+            os.close(descriptor)
+
+    def append(self, path: Path, data: bytes) -> None:
+        """Add to the end of a file, durably. A kill may leave a part of `data`."""
+        self._before("append", path)
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        try:
+            _write_all(descriptor, data)
+            self._before("fsync", path)
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+    def append_line(self, path: Path, data: bytes) -> None:
+        """Add to the end of a file in one write, without waiting for the disk: for answers, not for state."""
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        try:
+            _write_all(descriptor, data)
+        finally:
+            os.close(descriptor)
+
+    def truncate(self, path: Path, size: int) -> None:
+        """Cut a file down to `size` bytes."""
+        self._before("truncate", path)
+        os.truncate(path, size)
+
+    def rename(self, source: Path, target: Path) -> None:
+        """Rename a file or directory durably, replacing a file that is there."""
+        self._before("rename", target)
+        source.replace(target)
+        self.sync(target.parent)
+
+    def sync(self, path: Path) -> None:
+        """Wait until a file's content, or a directory's entries, are on the disk."""
+        self._before("fsync", path)
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+    def make_directory(self, path: Path) -> None:
+        """Make a directory and its parents."""
+        self._before("mkdir", path)
+        path.mkdir(parents=True, exist_ok=True)
+
+    def remove(self, path: Path) -> None:
+        """Remove a file or a directory with all in it, if it is there."""
+        self._before("remove", path)
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+
+    def list(self, path: Path) -> list[Path]:
+        """A directory's entries in name order; empty when it isn't there."""
+        with contextlib.suppress(FileNotFoundError):
+            return sorted(path.iterdir())
+        return []
+
+    def size(self, path: Path) -> int | None:
+        """A file's bytes, None when it isn't there."""
+        with contextlib.suppress(FileNotFoundError):
+            return path.stat().st_size
+        return None
+
+    def free_bytes(self, path: Path) -> int:
+        """Bytes that the file system of `path` still takes from an ordinary user."""
+        return shutil.disk_usage(path).free
+
+    def lock(self, path: Path) -> int | None:
+        """Lock a file for this process's life; a descriptor to close for unlocking, or None when another holds it."""
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+            return None
+        return descriptor
+
+
+def _write_all(descriptor: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(descriptor, view) :]

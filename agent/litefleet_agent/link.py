@@ -1,0 +1,229 @@
+"""The connection to the broker: MQTT 5, mutual TLS. The only importer of paho on the board.
+
+One thread, named `link`, connects, serves the socket and connects again, for ever, with growing pauses and jitter. The
+client library's callbacks only hand over to the main loop's queue. Sessions start clean: what must survive is in the
+outbox, and every subscription is made anew on connecting.
+"""
+
+import logging
+import ssl
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import paho.mqtt.client as mqtt
+from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
+from paho.mqtt.properties import Properties
+from paho.mqtt.reasoncodes import ReasonCode
+
+from litefleet_agent import events as ev
+from litefleet_agent.identity import Identity
+from litefleet_agent.interface import Incoming
+from litefleet_protocol import codec, topics
+from litefleet_protocol.messages import Presence
+
+log = logging.getLogger(__name__)
+MAX_OUTGOING = 200
+"""Messages that may wait for the socket; more are refused, and their owners send them again."""
+_MQTT_CLEAN_START = True
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where the broker is, and who connects."""
+
+    host: str
+    port: int
+    device: str
+    keepalive_s: int = 20
+    first_pause_s: float = 0.5
+    longest_pause_s: float = 60.0
+
+
+def tls_context(identity: Identity, *, check_time: bool) -> ssl.SSLContext:
+    """TLS 1.3 with the board's certificate, trusting the fleet's CA alone.
+
+    `check_time` false leaves out validity dates: a board whose clock is wrong must come online all the same.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    context.load_verify_locations(cafile=str(identity.ca_file))
+    context.load_cert_chain(str(identity.certificate_file), str(identity.key_file))
+    if not check_time:
+        context.verify_flags |= ssl.VerifyFlags(0x200000)  # X509_V_FLAG_NO_CHECK_TIME
+    return context
+
+
+class MqttLink:
+    """Implements `Link`."""
+
+    def __init__(
+        self,
+        address: Address,
+        tls: Callable[[], ssl.SSLContext | None],
+        *,
+        deliver: Callable[[Incoming | ev.Connected | ev.Disconnected], None],
+        random: Callable[[], float],
+        new_id: Callable[[], str],
+    ) -> None:
+        self._address = address
+        self._tls = tls
+        self._deliver = deliver
+        self._random = random
+        self._new_id = new_id
+        self._topics: dict[str, None] = {}
+        self._lock = threading.Lock()
+        self._client: mqtt.Client | None = None
+        self._connected = False
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="link", daemon=True)
+
+    @property
+    def connected(self) -> bool:
+        """Whether messages can be sent now."""
+        return self._connected
+
+    def start(self) -> None:
+        """Begin connecting."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Say that the board is offline, and end."""
+        self._ended.set()
+        if self._thread.is_alive():
+            self._thread.join(2.0)
+
+    def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> bool:
+        """Send at QoS 1; False when it can't be taken."""
+        client = self._client
+        if client is None or not self._connected:
+            return False
+        try:
+            return client.publish(topic, payload, qos=1, retain=retain).rc == MQTTErrorCode.MQTT_ERR_SUCCESS
+        except (ValueError, OSError) as e:
+            log.warning("not published: topic=%s %s", topic, e)
+            return False
+
+    def subscribe(self, topic: str) -> None:
+        """Want a topic's messages, now and after every reconnect."""
+        with self._lock:
+            self._topics[topic] = None
+            if self._client is not None and self._connected:
+                self._client.subscribe(topic, qos=1)
+
+    def unsubscribe(self, topic: str) -> None:
+        """No longer want them."""
+        with self._lock:
+            self._topics.pop(topic, None)
+            if self._client is not None and self._connected:
+                self._client.unsubscribe(topic)
+
+    # --- the link's thread ---
+
+    def _run(self) -> None:
+        failures = 0
+        while not self._ended.is_set():
+            served = False
+            try:
+                served = self._serve()
+            except (OSError, ValueError) as e:
+                log.warning("connection failed: %s:%d %s", self._address.host, self._address.port, e)
+            except Exception:  # the thread's edge: whatever the library throws, the next attempt is made
+                log.exception("link failed")
+            self._went_down()
+            failures = 0 if served else failures + 1
+            self._ended.wait(self._pause(failures))
+
+    def _pause(self, failures: int) -> float:
+        pause = min(self._address.first_pause_s * 2.0 ** min(failures, 20), self._address.longest_pause_s)
+        return pause * (0.5 + self._random())
+
+    def _serve(self) -> bool:
+        """One connection from beginning to end; whether it ever stood."""
+        connection = self._new_id()
+        client = self._make_client(connection)
+        stood = threading.Event()
+
+        def on_connect(
+            _client: mqtt.Client, _user: Any, _flags: Any, reason: ReasonCode, _properties: Properties | None
+        ) -> None:
+            if reason.is_failure:
+                log.warning("broker refused the connection: %s", reason)
+                return
+            stood.set()
+            self._came_up(client, connection)
+
+        client.on_connect = on_connect
+        client.connect(
+            self._address.host,
+            self._address.port,
+            keepalive=self._address.keepalive_s,
+            clean_start=_MQTT_CLEAN_START,
+        )
+        try:
+            while not self._ended.is_set():
+                if client.loop(timeout=0.5) != MQTTErrorCode.MQTT_ERR_SUCCESS:
+                    return stood.is_set()
+            self._say_goodbye(client, connection)
+        finally:
+            client.on_message = None
+            client.disconnect()
+            client.loop(timeout=0.05)
+        return stood.is_set()
+
+    def _make_client(self, connection: str) -> mqtt.Client:
+        device = self._address.device
+        client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id=device, protocol=mqtt.MQTTv5)
+        tls = self._tls()
+        if tls is not None:
+            client.tls_set_context(tls)
+        client.max_queued_messages_set(MAX_OUTGOING)
+        # Without this, publish() writes to the socket on the caller's thread, in the middle of what this one writes.
+        client.on_socket_register_write = _leave_writing_to_the_loop
+        client.will_set(topics.up(device, topics.Up.PRESENCE), _presence(connection, online=False), qos=1, retain=True)
+        client.on_message = self._on_message
+        return client
+
+    def _on_message(self, _client: mqtt.Client, _user: Any, message: mqtt.MQTTMessage) -> None:
+        try:
+            self._deliver(Incoming(message.topic, bytes(message.payload)))
+        except (UnicodeDecodeError, ValueError) as e:
+            log.warning("message dropped: %s", e)
+
+    def _came_up(self, client: mqtt.Client, connection: str) -> None:
+        device = self._address.device
+        with self._lock:
+            self._client = client
+            self._connected = True
+            wanted = [f"{topics.ROOT}/d/{device}/down/#", topics.EPOCH, *self._topics]
+            for topic in wanted:
+                client.subscribe(topic, qos=1)
+        client.publish(topics.up(device, topics.Up.PRESENCE), _presence(connection, online=True), qos=1, retain=True)
+        log.info("connected: %s:%d", self._address.host, self._address.port)
+        self._deliver(ev.Connected())
+
+    def _went_down(self) -> None:
+        with self._lock:
+            was_up, self._connected, self._client = self._connected, False, None
+        if was_up:
+            log.info("disconnected")
+            self._deliver(ev.Disconnected())
+
+    def _say_goodbye(self, client: mqtt.Client, connection: str) -> None:
+        """Publish `offline` and give the broker a moment to take it: an orderly disconnect deletes the will."""
+        if not self._connected:
+            return
+        topic = topics.up(self._address.device, topics.Up.PRESENCE)
+        farewell = client.publish(topic, _presence(connection, online=False), qos=1, retain=True)
+        for _ in range(20):
+            if farewell.is_published() or client.loop(timeout=0.05) != MQTTErrorCode.MQTT_ERR_SUCCESS:
+                return
+
+
+def _leave_writing_to_the_loop(_client: mqtt.Client, _user: Any, _socket: Any) -> None:
+    return
+
+
+def _presence(connection: str, *, online: bool) -> bytes:
+    return codec.encode(Presence(online=online, connection=connection))

@@ -1,0 +1,1 @@
+"""From an input to an answer that is written down: source, pre-processing, post-processing, sink, and their loop."""

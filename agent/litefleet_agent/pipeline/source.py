@@ -1,0 +1,91 @@
+"""Where inputs come from: the files of a folder, decoded one at a time."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from litefleet_agent.errors import AgentError
+from litefleet_protocol.codes import Code
+
+SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".npy"})
+
+
+class InputError(AgentError):
+    """An input that can't be decoded."""
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """One input, by name; `load` decodes it.
+
+    Raises (load): InputError.
+    """
+
+    path: Path
+
+    @property
+    def name(self) -> str:
+        """The file's name."""
+        return self.path.name
+
+    def load(self) -> NDArray[Any]:
+        """The decoded array: an image as (height, width) or (height, width, 3), uint8; an .npy as it is.
+
+        Raises:
+            InputError: `BadMessage` when it can't be decoded.
+        """
+        try:
+            if self.path.suffix.lower() == ".npy":
+                array: NDArray[Any] = np.load(self.path, allow_pickle=False)
+                if not np.issubdtype(array.dtype, np.number) and array.dtype != np.bool_:
+                    raise ValueError(f"an array of {array.dtype}")
+                return array
+            return _decode_image(self.path)
+        except (OSError, ValueError, EOFError, SyntaxError) as e:
+            raise InputError(Code.BAD_MESSAGE, f"can't decode {self.path.name}: {str(e)[:200]}") from e
+
+
+def _decode_image(path: Path) -> NDArray[Any]:
+    from PIL import Image
+
+    with Image.open(path) as image:
+        plain = image if image.mode in ("L", "RGB") else image.convert("L" if image.mode in ("1", "LA") else "RGB")
+        return np.asarray(plain)
+
+
+class Source(Protocol):
+    """Yields inputs; None when there is none at the moment."""
+
+    def __iter__(self) -> Iterator[Input | None]:
+        """All of them, in order, perhaps forever."""
+        ...
+
+
+class DirectorySource:
+    """Files of a folder in name order, once or forever. The folder is read anew each time around."""
+
+    def __init__(self, folder: Path, *, loop: bool) -> None:
+        self._folder = folder
+        self._loop = loop
+
+    def __iter__(self) -> Iterator[Input | None]:
+        """All of them; None when the folder is empty or not there, so that the caller can wait."""
+        while True:
+            found = self._list()
+            if not found:
+                yield None
+                continue
+            for path in found:
+                yield Input(path)
+            if not self._loop:
+                return
+
+    def _list(self) -> list[Path]:
+        try:
+            return sorted(p for p in self._folder.iterdir() if p.suffix.lower() in SUFFIXES)
+        except OSError:
+            return []

@@ -1,0 +1,1 @@
+"""The engines that run models, one file each, behind one small port."""

@@ -1,0 +1,59 @@
+"""The port to an engine. A model takes and gives float32; whatever it is inside is the engine's business."""
+
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from litefleet_agent.errors import AgentError
+from litefleet_protocol.codes import Code
+from litefleet_protocol.tensors import Signature
+
+Tensor = NDArray[np.float32]
+
+
+class ModelError(AgentError):
+    """A model that can't be loaded or run: `FormatMismatch`, `BadShape`, `DigestMismatch`, `BadOutput`, `Internal`."""
+
+
+class LoadedModel(Protocol):
+    """A model in memory. Not thread-safe: one inference at a time."""
+
+    @property
+    def signature(self) -> Signature:
+        """Inputs and outputs as the engine has them."""
+        ...
+
+    def infer(self, inputs: list[Tensor]) -> list[Tensor]:
+        """Run once. Tensors have the signature's shapes, the batch of 1 included; float32, quantized inside.
+
+        Raises:
+            ModelError: the engine refused the input or failed.
+        """
+        ...
+
+
+class Runtime(Protocol):
+    """Loads models."""
+
+    def load(self, path: Path, *, threads: int, digest: str) -> LoadedModel:
+        """Load a file whose SHA-256 must be `digest`; it must stay where it is while the model lives.
+
+        Raises:
+            ModelError: `DigestMismatch`, `FormatMismatch`, `BadShape` or `Internal`.
+        """
+        ...
+
+
+def mismatch(expected: Signature, found: Signature) -> tuple[Code, str] | None:
+    """How a model differs from what its manifest says: `BadShape` for shapes, `SignatureChanged` for the rest."""
+    for kind, want, have in (("input", expected.inputs, found.inputs), ("output", expected.outputs, found.outputs)):
+        if len(want) != len(have):
+            return Code.SIGNATURE_CHANGED, f"{len(have)} {kind}s; the manifest says {len(want)}"
+        for n, (w, h) in enumerate(zip(want, have, strict=True)):
+            if w.shape != h.shape:
+                return Code.BAD_SHAPE, f"{kind} {n} is {list(h.shape)}; the manifest says {list(w.shape)}"
+            if w.dtype != h.dtype:
+                return Code.SIGNATURE_CHANGED, f"{kind} {n} is {h.dtype}; the manifest says {w.dtype}"
+    return None

@@ -1,0 +1,275 @@
+"""The hot slot: one reference that says what answers, flipped between two inferences.
+
+A `Generation` is a loaded model with its pre- and post-processing and its version: they flip together, and each
+inference uses exactly one. Building and warming happen elsewhere (`Builder`, on the builder thread); the main loop
+flips. What was flipped away is held ready until it is released, so that the way back costs as little as the way there.
+"""
+
+import itertools
+import logging
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from litefleet_agent.errors import AgentError
+from litefleet_agent.golden import read_golden
+from litefleet_agent.pipeline.postprocess import read
+from litefleet_agent.pipeline.preprocess import prepare
+from litefleet_agent.runtime.interface import LoadedModel, ModelError, Runtime, Tensor, mismatch
+from litefleet_agent.slots import Slots
+from litefleet_protocol.codes import Code
+from litefleet_protocol.messages import ArtifactManifest
+
+log = logging.getLogger(__name__)
+_LOCK_PATIENCE_S = 0.1
+_numbers = itertools.count(1)
+
+
+class NoModelError(AgentError):
+    """Nothing serves in this slot (yet)."""
+
+
+@dataclass(slots=True, eq=False)
+class Generation:
+    """One loaded model with everything that belongs to it."""
+
+    artifact: str
+    version: str
+    manifest: ArtifactManifest
+    model: LoadedModel
+    number: int = field(default_factory=_numbers.__next__)
+    """Distinguishes loads of one artifact: telemetry's windows never span two."""
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    busy_since: float | None = None
+    abandoned: bool = False
+    """It hung: whatever it still answers comes too late."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What an inference gave, and which version gave it. `outputs` are dequantized float32, batch of 1 included."""
+
+    label: str
+    confidence: float | None
+    outputs: list[Tensor]
+    version: str
+    artifact: str
+    latency_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """One answer, for telemetry and probation."""
+
+    generation: int
+    artifact: str
+    version: str
+    latency_ms: float
+    label: str
+    confidence: float | None
+    gap_ms: float
+    """Since the slot's answer before this one; 0 for the first."""
+
+
+class Observer(Protocol):
+    """Hears of every inference, on the thread that made it."""
+
+    def answered(self, observation: Observation) -> None:
+        """An inference gave an answer."""
+        ...
+
+    def failed(self, generation: Generation, code: str) -> None:
+        """An inference failed."""
+        ...
+
+
+class HotSlot:
+    """Where inferences come in. Any thread may infer; the main loop alone parks, flips, releases and empties."""
+
+    def __init__(self, name: str, clock: Callable[[], float], *, hang_s: float) -> None:
+        self.name = name
+        self.longest_flip_gap_ms = 0.0
+        """Longest time between two answers with a flip between them."""
+        self._clock = clock
+        self._hang_s = hang_s
+        self._live: Generation | None = None
+        self._parked: dict[int, Generation] = {}
+        self._held: dict[str, Generation] = {}
+        self._observers: tuple[Observer, ...] = ()
+        self._ready = threading.Event()
+        self._last_answer: tuple[float, int] | None = None
+        self._last_lock = threading.Lock()
+
+    @property
+    def live(self) -> Generation | None:
+        """What answers now."""
+        return self._live
+
+    def observe(self, observers: Sequence[Observer]) -> None:
+        """Replace who hears of inferences."""
+        self._observers = tuple(observers)
+
+    def wait_ready(self, timeout_s: float) -> bool:
+        """Wait until something serves."""
+        return self._ready.wait(timeout_s)
+
+    def infer(self, raw: NDArray[Any]) -> Answer:
+        """Answer one input: an image (height, width[, channels]) or an array with as many values as the model takes.
+
+        Raises:
+            NoModelError: nothing serves.
+            ModelError: the input doesn't fit, the model failed, or its output holds NaN.
+        """
+        generation = self._enter()
+        try:
+            answer = self._run(generation, raw)
+        except ModelError as e:
+            self._tell_failed(generation, e.code)
+            raise
+        finally:
+            generation.busy_since = None
+            generation.lock.release()
+        self._tell_answered(generation, answer)
+        return answer
+
+    def _enter(self) -> Generation:
+        """The live generation, locked. One that hangs keeps its lock: whoever waits goes over to its successor."""
+        while True:
+            generation = self._live
+            if generation is None:
+                raise NoModelError(Code.INTERNAL, f"slot {self.name} serves no model yet")
+            if generation.lock.acquire(timeout=_LOCK_PATIENCE_S):
+                return generation
+
+    def _run(self, generation: Generation, raw: NDArray[Any]) -> Answer:
+        manifest = generation.manifest
+        generation.busy_since = started = self._clock()
+        inputs = [prepare(raw, manifest.preprocess, generation.model.signature.inputs[0].shape)]
+        outputs = generation.model.infer(inputs)
+        reading = read(outputs, manifest.postprocess)
+        if generation.abandoned:
+            raise ModelError(Code.TIMEOUT, f"an inference of {generation.version} came back too late")
+        return Answer(
+            label=reading.label,
+            confidence=reading.confidence,
+            outputs=outputs,
+            version=generation.version,
+            artifact=generation.artifact,
+            latency_ms=(self._clock() - started) * 1000,
+        )
+
+    def _tell_answered(self, generation: Generation, answer: Answer) -> None:
+        observation = Observation(
+            generation=generation.number,
+            artifact=answer.artifact,
+            version=answer.version,
+            latency_ms=answer.latency_ms,
+            label=answer.label,
+            confidence=answer.confidence,
+            gap_ms=self._gap_ms(generation.number),
+        )
+        for observer in self._observers:
+            observer.answered(observation)
+
+    def _tell_failed(self, generation: Generation, code: str) -> None:
+        for observer in self._observers:
+            observer.failed(generation, code)
+
+    def _gap_ms(self, number: int) -> float:
+        now = self._clock()
+        with self._last_lock:
+            before, self._last_answer = self._last_answer, (now, number)
+            if before is None:
+                return 0.0
+            gap_ms = (now - before[0]) * 1000
+            if before[1] != number:
+                self.longest_flip_gap_ms = max(self.longest_flip_gap_ms, gap_ms)
+                log.info("flip took effect: slot=%s gap_ms=%.2f", self.name, gap_ms)
+            return gap_ms
+
+    # --- the main loop's side ---
+
+    def park(self, ticket: int, generation: Generation) -> None:
+        """Keep what was built until it is flipped to."""
+        self._parked[ticket] = generation
+
+    def park_held(self, ticket: int, digest: str) -> bool:
+        """Park what is still held ready for `digest`, if it is."""
+        held = self._held.pop(digest, None)
+        if held is not None:
+            self._parked[ticket] = held
+        return held is not None
+
+    def flip(self, ticket: int) -> bool:
+        """Serve what was parked under `ticket` from the next inference on; whether what served before had hung."""
+        before, self._live = self._live, self._parked.pop(ticket)
+        self._ready.set()
+        self._parked.clear()
+        if before is None or self._abandon_if_hung(before):
+            return before is not None
+        self._held[before.artifact] = before
+        return False
+
+    def release(self) -> None:
+        """Let go of what no longer serves; its memory goes with the last inference that uses it."""
+        self._held.clear()
+        self._parked.clear()
+
+    def empty(self) -> bool:
+        """Serve nothing; whether what served before had hung."""
+        self._ready.clear()
+        before, self._live = self._live, None
+        self.release()
+        return before is not None and self._abandon_if_hung(before)
+
+    def _abandon_if_hung(self, generation: Generation) -> bool:
+        hung = self._has_hung(generation)
+        generation.abandoned = generation.abandoned or hung
+        return hung
+
+    def stuck(self) -> Generation | None:
+        """The live generation when its inference takes longer than anything sane."""
+        live = self._live
+        return live if live is not None and self._has_hung(live) else None
+
+    def _has_hung(self, generation: Generation) -> bool:
+        since = generation.busy_since
+        return since is not None and self._clock() - since > self._hang_s
+
+
+class Builder:
+    """Loads and warms generations, off the hot path."""
+
+    def __init__(self, slots: Slots, runtime: Runtime, *, threads: int) -> None:
+        self._slots = slots
+        self._runtime = runtime
+        self._threads = threads
+
+    def build(self, digest: str) -> Generation:
+        """A generation that is ready to serve at full speed: loaded, compared with its manifest, run once.
+
+        Raises:
+            AgentError: the artifact is damaged, or the engine refuses it.
+        """
+        manifest = self._slots.manifest(digest)
+        folder = self._slots.complete(digest)
+        files = {f.name: f.digest for f in manifest.files}
+        path = folder.file("model.tflite")
+        model = self._runtime.load(path, threads=self._threads, digest=files.get(path.name, ""))
+        different = mismatch(manifest.signature, model.signature)
+        if different is not None:
+            raise ModelError(*different)
+        model.infer(self._warm_up(folder.file("golden.npz"), manifest, model))
+        return Generation(digest, manifest.version, manifest, model)
+
+    def _warm_up(self, golden: Path, manifest: ArtifactManifest, model: LoadedModel) -> list[Tensor]:
+        if any(f.name == "golden.npz" for f in manifest.files):
+            samples = read_golden(golden, manifest.signature, limit=1)
+            if samples:
+                return samples[0].inputs
+        return [np.zeros(spec.shape, np.float32) for spec in model.signature.inputs]

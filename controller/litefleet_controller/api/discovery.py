@@ -1,0 +1,139 @@
+"""Discovery: which groups, versions and resources there are, in the three forms that clients ask for.
+
+Aggregated v2 (kubectl from 1.30), v2beta1 (before), and the lists that `auth can-i` and the Python client read.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+
+from litefleet_controller.api.negotiate import accepted
+from litefleet_controller.api.served import STATUS_VERBS, Catalog, Served
+
+_GROUP = "apidiscovery.k8s.io"
+
+
+class Discovery:
+    """Answers that only change with the program, encoded once."""
+
+    def __init__(self, catalog: Catalog) -> None:
+        self._versions = catalog.versions()
+        self._aggregated = {
+            (core, version): msgspec.json.encode(self._groups(core=core, version=version))
+            for core in (True, False)
+            for version in ("v2", "v2beta1")
+        }
+
+    def roots(self, request: Request, *, core: bool) -> Response:
+        """`/api` (core) or `/apis`."""
+        for entry in accepted(request.headers.get("accept")):
+            version = entry.parameters.get("v", "")
+            if entry.parameters.get("g") == _GROUP and (core, version) in self._aggregated:
+                return _tagged(request, self._aggregated[core, version], version)
+            if entry.parameters.get("g") is None:
+                break
+        return _json(
+            _versions(request)
+            if core
+            else {"kind": "APIGroupList", "apiVersion": "v1", "groups": self._legacy_groups()}
+        )
+
+    def group(self, group: str) -> Response | None:
+        """`/apis/GROUP`."""
+        found = next((g for g in self._legacy_groups() if g["name"] == group), None)
+        return _json({"kind": "APIGroup", "apiVersion": "v1", **found}) if found is not None else None
+
+    def version(self, group: str, version: str) -> Response | None:
+        """`/api/v1` or `/apis/GROUP/VERSION`."""
+        resources = self._versions.get((group, version))
+        if resources is None:
+            return None
+        listed = [entry for served in resources for entry in _legacy(served)]
+        name = f"{group}/{version}" if group else version
+        return _json({"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": name, "resources": listed})
+
+    def _legacy_groups(self) -> list[dict[str, Any]]:
+        groups = []
+        for group, version in self._versions:
+            if group:
+                named = {"groupVersion": f"{group}/{version}", "version": version}
+                groups.append({"name": group, "versions": [named], "preferredVersion": named})
+        return groups
+
+    def _groups(self, *, core: bool, version: str) -> dict[str, Any]:
+        items = []
+        for (group, served_version), resources in self._versions.items():
+            if (group == "") is core:
+                metadata = {"name": group} if group else {}
+                shown = {
+                    "version": served_version,
+                    "resources": [_aggregated(s) for s in resources],
+                    "freshness": "Current",
+                }
+                items.append({"metadata": metadata, "versions": [shown]})
+        return {"kind": "APIGroupDiscoveryList", "apiVersion": f"{_GROUP}/{version}", "metadata": {}, "items": items}
+
+
+def _versions(request: Request) -> dict[str, Any]:
+    server = request.headers.get("host", "")
+    addresses = [{"clientCIDR": "0.0.0.0/0", "serverAddress": server}]
+    return {"kind": "APIVersions", "versions": ["v1"], "serverAddressByClientCIDRs": addresses}
+
+
+def _aggregated(served: Served) -> dict[str, Any]:
+    kind = {"group": served.group, "version": served.version, "kind": served.kind}
+    entry: dict[str, Any] = {
+        "resource": served.plural,
+        "responseKind": kind,
+        "scope": "Namespaced" if served.namespaced else "Cluster",
+        "singularResource": served.singular,
+        "verbs": list(served.verbs),
+        **_names(served),
+    }
+    if served.model is not None:
+        entry["subresources"] = [{"subresource": "status", "responseKind": kind, "verbs": list(STATUS_VERBS)}]
+    return entry
+
+
+def _legacy(served: Served) -> list[dict[str, Any]]:
+    entry = {
+        "name": served.plural,
+        "singularName": served.singular,
+        "namespaced": served.namespaced,
+        "kind": served.kind,
+        "verbs": list(served.verbs),
+        **_names(served),
+    }
+    if served.model is None:
+        return [entry]
+    status = {
+        "name": f"{served.plural}/status",
+        "singularName": "",
+        "namespaced": served.namespaced,
+        "kind": served.kind,
+        "verbs": list(STATUS_VERBS),
+    }
+    return [entry, status]
+
+
+def _names(served: Served) -> dict[str, Sequence[str]]:
+    members = {"shortNames": served.short_names, "categories": served.categories}
+    return {k: list(v) for k, v in members.items() if v}
+
+
+def _json(body: dict[str, Any]) -> Response:
+    headers = {"Cache-Control": "no-cache, private"}
+    return Response(msgspec.json.encode(body), headers=headers, media_type="application/json")
+
+
+def _tagged(request: Request, body: bytes, version: str) -> Response:
+    tag = f'"{hashlib.sha256(body).hexdigest().upper()}"'
+    headers = {"Etag": tag, "Cache-Control": "public"}
+    if request.headers.get("if-none-match") == tag:
+        return Response(status_code=304, headers=headers)
+    media = f"application/json;g={_GROUP};v={version};as=APIGroupDiscoveryList"
+    return Response(body, headers={**headers, "Content-Type": media})

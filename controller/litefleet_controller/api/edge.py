@@ -1,0 +1,72 @@
+"""The outermost layer: who asks, and what becomes of everything that goes wrong further in.
+
+Plain ASGI, so that answers stream through untouched. Every request gets an id and, on all but the public paths, a
+person in `request.state.person`, which handlers and the audit trail rely on.
+"""
+
+import secrets
+
+import structlog
+from starlette.requests import Request
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from litefleet_controller.api.errors import ApiError, internal, status_of, unauthorized
+from litefleet_controller.api.interface import ApiDependencies
+from litefleet_controller.api.served import Catalog
+
+log = structlog.get_logger()
+_MAX_TOKEN = 4096
+
+
+class Edge:
+    """ASGI middleware around the whole application."""
+
+    def __init__(self, app: ASGIApp, deps: ApiDependencies, catalog: Catalog) -> None:
+        self._app = app
+        self._deps = deps
+        self._catalog = catalog
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        request_id = secrets.token_hex(8)
+        started = False
+
+        async def watched(message: Message) -> None:
+            nonlocal started
+            if message["type"] == "http.response.start":
+                started = True
+                message["headers"] = [*message.get("headers", []), (b"audit-id", request_id.encode())]
+            await send(message)
+
+        try:
+            await self._authenticate(scope, request_id)
+            await self._app(scope, receive, watched)
+        except Exception as e:  # noqa: BLE001 - the edge of the request: turned into an answer, or logged
+            refusal = self._refusal(e, scope, request_id)
+            if not started:
+                await refusal.response()(scope, receive, watched)
+
+    async def _authenticate(self, scope: Scope, request_id: str) -> None:
+        state = scope.setdefault("state", {})
+        state["request_id"] = request_id
+        state["person"] = None
+        if scope["path"] in self._deps.public_paths:
+            return
+        header = Request(scope).headers.get("authorization", "")
+        scheme, _, token = header.partition(" ")
+        if scheme.lower() != "bearer" or not token or len(token) > _MAX_TOKEN:
+            raise unauthorized()
+        person = await self._deps.authenticate(token.strip(), self._deps.clock())
+        if person is None:
+            raise unauthorized()
+        state["person"] = person
+
+    def _refusal(self, error: Exception, scope: Scope, request_id: str) -> ApiError:
+        known = status_of(error, self._catalog.by_kind)
+        if known is not None:
+            return known
+        log.error("request_failed", request_id=request_id, method=scope["method"], path=scope["path"], exc_info=error)
+        return internal(request_id)

@@ -1,0 +1,167 @@
+"""Objects as bytes in the form that was agreed on.
+
+Lists of whole objects join the stored bytes and decode nothing. Table rows and PartialObjectMetadata lift `metadata`
+out undecoded.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import msgspec
+import yaml
+
+from litefleet_controller.api.ages import age_of
+from litefleet_controller.api.errors import bad_request
+from litefleet_controller.api.negotiate import Form
+from litefleet_controller.api.paths import look_up
+from litefleet_controller.api.served import Served
+from litefleet_controller.resources.registry import Column
+from litefleet_controller.store.interface import Record
+
+
+class _MetadataOnly(msgspec.Struct):
+    metadata: msgspec.Raw
+
+
+_decode_metadata = msgspec.json.Decoder(_MetadataOnly).decode
+_NAME = Column("Name", ".metadata.name", description="Unique within a namespace. Cannot be changed.")
+
+
+@dataclass(frozen=True, slots=True)
+class ListMeta:
+    """metadata of a list."""
+
+    resource_version: int
+    continue_: str = ""
+    remaining: int | None = None
+
+    def json(self) -> dict[str, Any]:
+        """As Kubernetes writes it: `continue` always, remainingItemCount when known."""
+        members: dict[str, Any] = {"continue": self.continue_, "resourceVersion": str(self.resource_version)}
+        if self.remaining is not None:
+            members["remainingItemCount"] = self.remaining
+        return members
+
+
+def include_object(value: str) -> str:
+    """The query parameter includeObject.
+
+    Raises:
+        ApiError: 400, naming the values.
+    """
+    if value not in ("", "None", "Metadata", "Object"):
+        raise bad_request(
+            "Unable to convert to Table as requested: includeObject: "
+            f"Invalid value: \"{value[:60]}\": must be 'Metadata', 'Object', 'None', or empty"
+        )
+    return value or "Metadata"
+
+
+@dataclass(frozen=True, slots=True)
+class Renderer:
+    """Writes one resource's objects in one form."""
+
+    served: Served
+    form: Form
+    include: str
+    now: datetime
+
+    def one(self, record: Record) -> bytes:
+        """A single object."""
+        match self.form.shape:
+            case "table":
+                return self.table([record], ListMeta(record.resource_version), columns=True)
+            case "partial":
+                return self._partial(record)
+            case "object":
+                return as_yaml(record.body) if self.form.yaml else record.body
+
+    def many(self, records: Sequence[Record], meta: ListMeta) -> bytes:
+        """A list."""
+        match self.form.shape:
+            case "table":
+                return self.table(records, meta, columns=True)
+            case "partial":
+                items = [self._partial(r) for r in records]
+                return _list("PartialObjectMetadataList", f"meta.k8s.io/{self.form.meta_version}", items, meta)
+            case "object":
+                body = _list(f"{self.served.kind}List", self.served.api_version, [r.body for r in records], meta)
+                return as_yaml(body) if self.form.yaml else body
+
+    def table(self, records: Sequence[Record], meta: ListMeta, *, columns: bool) -> bytes:
+        """A Table; within a watch only the first one carries the columns' definitions."""
+        members = {k: v for k, v in meta.json().items() if v != ""}
+        return msgspec.json.encode(
+            {
+                "kind": "Table",
+                "apiVersion": f"meta.k8s.io/{self.form.meta_version}",
+                "metadata": members,
+                "columnDefinitions": _definitions(self.served) if columns else None,
+                "rows": [self._row(r) for r in records],
+            }
+        )
+
+    def _row(self, record: Record) -> dict[str, Any]:
+        body = msgspec.json.decode(record.body)
+        if self.served.cells is not None:
+            cells = self.served.cells(body, self.now)
+        else:
+            cells = [record.key.name, *(_cell(body, column, self.now) for column in self.served.columns)]
+        row: dict[str, Any] = {"cells": cells}
+        if self.include == "Object":
+            row["object"] = msgspec.Raw(record.body)
+        elif self.include == "Metadata":
+            row["object"] = msgspec.Raw(self._partial(record))
+        else:
+            row["object"] = None
+        return row
+
+    def _partial(self, record: Record) -> bytes:
+        return b'{"kind":"PartialObjectMetadata","apiVersion":"meta.k8s.io/%s","metadata":%s}' % (
+            self.form.meta_version.encode(),
+            bytes(_decode_metadata(record.body).metadata),
+        )
+
+
+def as_yaml(body: bytes) -> bytes:
+    """JSON as YAML with sorted keys."""
+    text: str = yaml.safe_dump(msgspec.json.decode(body), sort_keys=True, allow_unicode=True)
+    return text.encode()
+
+
+def _list(kind: str, api_version: str, items: Sequence[bytes], meta: ListMeta) -> bytes:
+    return b'{"apiVersion":"%s","items":[%s],"kind":"%s","metadata":%s}' % (
+        api_version.encode(),
+        b",".join(items),
+        kind.encode(),
+        msgspec.json.encode(meta.json()),
+    )
+
+
+def _definitions(served: Served) -> list[dict[str, Any]]:
+    columns = served.columns if served.cells is not None else (_NAME, *served.columns)
+    return [
+        {
+            "name": column.name,
+            "type": column.type,
+            "format": "name" if column.json_path == _NAME.json_path else "",
+            "description": column.description or f"Printer column (in JSONPath format): {column.json_path}",
+            "priority": column.priority,
+        }
+        for column in columns
+    ]
+
+
+def _cell(body: dict[str, Any], column: Column, now: datetime) -> Any:
+    value = look_up(body, column.json_path)
+    if value is None:
+        return None
+    match column.type:
+        case "date":
+            return age_of(value, now)
+        case "string" if not isinstance(value, str):
+            return msgspec.json.encode(value).decode()
+        case _:
+            return value

@@ -1,0 +1,80 @@
+"""OpenAPI schemas of what Kubernetes' machinery defines for every kind, as far as it is served here."""
+
+from typing import Any
+
+from litefleet_controller.api.schemas import Schema
+
+META = "io.k8s.apimachinery.pkg.apis.meta.v1"
+_TEXT: Schema = {"type": "string"}
+
+
+def reference(name: str) -> Schema:
+    """A reference to a schema of the same document."""
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+def _said(type_: str, description: str, **more: Any) -> Schema:
+    return {"type": type_, "description": description, **more}
+
+
+def _strings(description: str) -> Schema:
+    return _said("object", description, additionalProperties=_TEXT)
+
+
+def _list_of(items: Schema, description: str = "") -> Schema:
+    return {"type": "array", "items": items, **({"description": description} if description else {})}
+
+
+def _object(**properties: Schema) -> Schema:
+    return {"type": "object", "properties": properties}
+
+
+TYPE_META = {
+    "apiVersion": _said("string", "Version of the schema that this object is written in."),
+    "kind": _said("string", "What this object is, in CamelCase."),
+}
+_OWNER = _object(
+    apiVersion=_said("string", "The owner's apiVersion."),
+    kind=_said("string", "The owner's kind."),
+    name=_said("string", "The owner's name."),
+    uid=_said("string", "The owner's uid."),
+    controller=_said("boolean", "Whether the owner is the one that manages this object."),
+    blockOwnerDeletion=_said("boolean", "Whether the owner waits for this object in a foreground deletion."),
+)
+_OBJECT = _object(
+    name=_said("string", "Unique within a namespace. Cannot be changed."),
+    generateName=_said("string", "Prefix of a name that the server completes."),
+    namespace=_said("string", "Tenant that the object lives in."),
+    labels=_strings("What objects are selected by: short keys and values."),
+    annotations=_strings("What people and tools want to remember; never selected by."),
+    uid=_said("string", "Set by the server: another one for each object that ever had the name."),
+    resourceVersion=_said("string", "Set by the server: changes with every write. In a write it is a precondition."),
+    generation=_said("integer", "Set by the server: grows when the spec changes.", format="int64"),
+    creationTimestamp=_said("string", "Set by the server.", format="date-time"),
+    deletionTimestamp=_said("string", "Set by the server when a delete waits for finalizers.", format="date-time"),
+    deletionGracePeriodSeconds=_said("integer", "Set by the server.", format="int64"),
+    finalizers=_list_of(_TEXT, "Whoever has to clean up before the object may go."),
+    ownerReferences=_list_of(reference(f"{META}.OwnerReference"), "What this object belongs to and is deleted with."),
+)
+_CAUSE = _object(field=_TEXT, message=_TEXT, reason=_TEXT, code=_said("string", "litefleet's stable code."))
+_DETAILS = _object(
+    name=_TEXT, group=_TEXT, kind=_TEXT, uid=_TEXT, retryAfterSeconds={"type": "integer"}, causes=_list_of(_CAUSE)
+)
+_STATUS = _object(**TYPE_META, status=_TEXT, message=_TEXT, reason=_TEXT, code={"type": "integer"}, details=_DETAILS)
+_LIST = _object(
+    **{"resourceVersion": _TEXT, "continue": _TEXT, "remainingItemCount": {"type": "integer", "format": "int64"}}
+)
+_DELETE = _object(
+    **TYPE_META,
+    dryRun=_list_of(_TEXT),
+    preconditions=_object(uid=_TEXT, resourceVersion=_TEXT),
+    propagationPolicy=_TEXT,
+)
+META_SCHEMAS: dict[str, Schema] = {
+    f"{META}.OwnerReference": _OWNER,
+    f"{META}.ObjectMeta": _OBJECT,
+    f"{META}.ListMeta": _LIST,
+    f"{META}.Status": _STATUS,
+    f"{META}.DeleteOptions": _DELETE,
+    f"{META}.Patch": {"description": "A merge patch (object) or a JSON patch (list of operations)."},
+}

@@ -1,0 +1,121 @@
+"""GET: one object, a list, a watch, for whatever has a `Reader`."""
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from litefleet_controller.api.errors import ApiError, future_version
+from litefleet_controller.api.forms import ListMeta, Renderer, include_object
+from litefleet_controller.api.interface import ApiDependencies, Reader
+from litefleet_controller.api.negotiate import Form, negotiate
+from litefleet_controller.api.options import Continue, ListOptions, list_options, parse_version
+from litefleet_controller.api.served import Served
+from litefleet_controller.api.target import Target
+from litefleet_controller.api.watching import Framer, WatchResponse
+from litefleet_controller.store.interface import Key, Page, Record
+
+NO_CACHE = {"Cache-Control": "no-cache, private"}
+
+
+def renderer(request: Request, served: Served, form: Form, deps: ApiDependencies) -> Renderer:
+    """How this request's answer is written."""
+    return Renderer(served, form, include_object(request.query_params.get("includeObject", "")), deps.clock())
+
+
+def answer(body: bytes, form: Form, code: int = 200, warnings: tuple[str, ...] = ()) -> Response:
+    """Ready bytes as a response, with a Warning header for each warning."""
+    media = "application/yaml" if form.yaml else "application/json"
+    response = Response(body, code, headers=NO_CACHE, media_type=media)
+    for text in warnings:
+        response.headers.append("Warning", f"299 - {_quoted(text)}")
+    return response
+
+
+def _quoted(text: str) -> str:
+    """An HTTP quoted-string. A header is latin-1; other characters and line ends come as `?`."""
+    plain = "".join(c if c.isprintable() else "?" for c in text[:400]).encode("latin-1", "replace").decode("latin-1")
+    return '"' + plain.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+async def get(request: Request, served: Served, target: Target, reader: Reader, deps: ApiDependencies) -> Response:
+    """One object.
+
+    Raises:
+        ApiError, StoreError.
+    """
+    form = negotiate(request.headers.get("accept"))
+    write = renderer(request, served, form, deps)
+    await _not_from_the_future(parse_version(request.query_params.get("resourceVersion", "")), reader)
+    record = await reader.get(Key(served.kind, target.namespace or "" if served.namespaced else "", target.name))
+    return answer(write.one(record), form)
+
+
+async def list_(request: Request, served: Served, target: Target, reader: Reader, deps: ApiDependencies) -> Response:
+    """A collection.
+
+    Raises:
+        ApiError, StoreError.
+    """
+    form = negotiate(request.headers.get("accept"))
+    write = renderer(request, served, form, deps)
+    options = list_options(served, target.namespace, request.query_params, watch=False)
+    await _not_from_the_future(options.version, reader)
+    page = await reader.list(options.query)
+    if options.exact and options.version is not None and page.resource_version > options.version:
+        raise ApiError(
+            410,
+            f"resourceVersion {options.version} is not kept any more, the newest is {page.resource_version}; "
+            "list without resourceVersionMatch=Exact",
+        )
+    return answer(write.many(page.records, list_meta(page, options)), form)
+
+
+def list_meta(page: Page, options: ListOptions) -> ListMeta:
+    """Later pages keep the first one's version, so that a watch from it misses nothing that came between pages."""
+    version = options.continue_.resource_version if options.continue_ else page.resource_version
+    if not page.remaining or not page.records:
+        return ListMeta(version)
+    last = page.records[-1].key
+    token = Continue(version, last.namespace, last.name).token()
+    selective = bool(options.query.labels or options.query.fields)
+    return ListMeta(version, token, None if selective else page.remaining)
+
+
+async def watch(request: Request, served: Served, target: Target, reader: Reader, deps: ApiDependencies) -> Response:
+    """A watch; what goes wrong after it began comes as an ERROR event.
+
+    Raises:
+        ApiError.
+    """
+    form = negotiate(request.headers.get("accept"), watch=True)
+    write = renderer(request, served, form, deps)
+    options = list_options(served, target.namespace, request.query_params, watch=True)
+    return WatchResponse(reader, options, Framer(write), deps.closing)
+
+
+async def _not_from_the_future(version: int | None, reader: Reader) -> None:
+    if not version:
+        return
+    current = await reader.resource_version()
+    if version > current:
+        raise future_version(version, current)
+
+
+def created(
+    request: Request, served: Served, record: Record, deps: ApiDependencies, warnings: tuple[str, ...]
+) -> Response:
+    """201 with the object."""
+    return written(request, served, record, deps, warnings, code=201)
+
+
+def written(
+    request: Request,
+    served: Served,
+    record: Record,
+    deps: ApiDependencies,
+    warnings: tuple[str, ...] = (),
+    *,
+    code: int = 200,
+) -> Response:
+    """The object after a write, in the form that the client accepts."""
+    form = negotiate(request.headers.get("accept"))
+    return answer(renderer(request, served, form, deps).one(record), form, code, warnings)

@@ -1,0 +1,101 @@
+"""What a request is about: the path and method in Kubernetes' terms (its `RequestInfo`), and whether one may do it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from litefleet_controller.api.errors import ApiError, not_found
+from litefleet_controller.api.interface import Allowed, Person
+from litefleet_controller.api.served import Catalog
+
+CORE_PREFIX, GROUPS_PREFIX = "/api/", "/apis/"
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A resource's collection, or one object of it, or a subresource of that."""
+
+    group: str
+    version: str
+    plural: str
+    namespace: str | None
+    name: str = ""
+    subresource: str = ""
+    watch: bool = False
+    """The path asked for a watch, in the form that preceded `?watch=1`."""
+
+    @property
+    def resource(self) -> str:
+        """As authorization names it."""
+        return f"{self.plural}/{self.subresource}" if self.subresource else self.plural
+
+
+def parse_target(path: str) -> Target | None:
+    """The target of `/api/V/…` or `/apis/G/V/…`; None for a path that can't be one."""
+    if path.startswith(GROUPS_PREFIX):
+        group, _, rest = path.removeprefix(GROUPS_PREFIX).partition("/")
+    elif path.startswith(CORE_PREFIX):
+        group, rest = "", path.removeprefix(CORE_PREFIX)
+    else:
+        return None
+    version, *steps = rest.rstrip("/").split("/")
+    watch = bool(steps) and steps[0] == "watch"
+    if watch:
+        steps = steps[1:]
+    namespace = None
+    if len(steps) > 2 and steps[0] == "namespaces" and steps[2] not in ("status", "finalize"):
+        namespace, steps = steps[1], steps[2:]
+    if not steps or len(steps) > 3 or not all(steps) or namespace == "":
+        return None
+    plural, name, subresource = (*steps, "", "")[:3]
+    if plural == "namespaces" and not group and namespace is None and name:
+        namespace = name
+    return Target(group, version, plural, namespace, name, subresource, watch)
+
+
+_WRITES = {"POST": "create", "PUT": "update", "PATCH": "patch"}
+
+
+def verb_of(method: str, target: Target, *, watch: bool) -> str:
+    """Kubernetes' verb, empty for a method that has none. A watch of one object is a plain get."""
+    match method:
+        case "GET" | "HEAD" if target.name:
+            return "get"
+        case "GET" | "HEAD":
+            return "watch" if watch or target.watch else "list"
+        case "DELETE":
+            return "delete" if target.name else "deletecollection"
+        case _:
+            return _WRITES.get(method, "")
+
+
+def authorize(person: Person, verb: str, target: Target, *, allowed: Allowed, catalog: Catalog) -> None:
+    """Nothing, when `person` may.
+
+    Raises:
+        ApiError: 404 for another tenant's namespace, so that nobody learns what is in there; else 403.
+    """
+    if allowed(person, verb, target.resource, target.namespace):
+        return
+    if target.namespace is not None and person.namespace not in (None, target.namespace):
+        served = catalog.find(target.group, target.version, target.plural)
+        if served is not None and target.name:
+            raise not_found(served, target.name)
+        details = {"name": target.namespace, "kind": "namespaces"}
+        raise ApiError(404, f'namespaces "{target.namespace}" not found', details=details)
+    raise forbidden(person, verb, target)
+
+
+def forbidden(person: Person, verb: str, target: Target) -> ApiError:
+    """403, naming who can't do what to which, and where."""
+    qualified = f"{target.plural}.{target.group}" if target.group else target.plural
+    what = f'{qualified} "{target.name}"' if target.name else qualified
+    scope = f'in the namespace "{target.namespace}"' if target.namespace else "at the cluster scope"
+    details: Mapping[str, str] = {
+        k: v for k, v in {"name": target.name, "group": target.group, "kind": target.plural}.items() if v
+    }
+    return ApiError(
+        403,
+        f'{what} is forbidden: User "{person.name}" (role {person.role}) cannot {verb} resource "{target.resource}" '
+        f'in API group "{target.group}" {scope}',
+        details=details,
+    )

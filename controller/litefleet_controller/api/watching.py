@@ -1,0 +1,180 @@
+"""A watch as an HTTP answer: newline-delimited events until the client goes, time is up, or the server stops.
+
+The store encodes an object once; every watcher of whole objects sends those bytes in a thin frame, so that a hundred
+watchers cost little more than one. An own Response, because a generic streaming one can neither end at a deadline nor
+notice a client that is silent and gone.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+
+import msgspec
+import structlog
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from litefleet_controller.api.errors import ApiError, status_of
+from litefleet_controller.api.forms import ListMeta, Renderer
+from litefleet_controller.api.interface import Reader
+from litefleet_controller.api.options import ListOptions
+from litefleet_controller.store.errors import StoreError
+from litefleet_controller.store.interface import Event, EventType, Record
+
+log = structlog.get_logger()
+BOOKMARK_INTERVAL_S = 60.0
+LAST_BOOKMARK_S = 2.0
+"""Before the time is up, so that the client's next watch begins late."""
+INITIAL_EVENTS_END = "k8s.io/initial-events-end"
+
+
+@dataclass(frozen=True, slots=True)
+class Framer:
+    """Events as lines."""
+
+    renderer: Renderer
+
+    def event(self, type_: EventType, record: Record, *, first: bool) -> bytes:
+        """A change. Only the first Table of a watch carries its columns."""
+        if self.renderer.form.shape == "table":
+            body = self.renderer.table([record], ListMeta(record.resource_version), columns=first)
+        else:
+            body = self.renderer.one(record)
+        return b'{"type":"%s","object":%s}\n' % (type_.value.encode(), body)
+
+    def bookmark(self, version: int, *, initial_events_end: bool = False) -> bytes:
+        """How far the watch has come."""
+        metadata: dict[str, object] = {"resourceVersion": str(version)}
+        if initial_events_end:
+            metadata["annotations"] = {INITIAL_EVENTS_END: "true"}
+        served = self.renderer.served
+        bookmark: dict[str, object] = {"kind": served.kind, "apiVersion": served.api_version, "metadata": metadata}
+        if self.renderer.form.shape == "table":
+            bookmark = self._table_bookmark(version, metadata)
+        return msgspec.json.encode({"type": "BOOKMARK", "object": bookmark}) + b"\n"
+
+    def _table_bookmark(self, version: int, metadata: dict[str, object]) -> dict[str, object]:
+        meta = f"meta.k8s.io/{self.renderer.form.meta_version}"
+        return {
+            "kind": "Table",
+            "apiVersion": meta,
+            "metadata": {"resourceVersion": str(version)},
+            "columnDefinitions": None,
+            "rows": [
+                {"cells": [], "object": {"kind": "PartialObjectMetadata", "apiVersion": meta, "metadata": metadata}}
+            ],
+        }
+
+    @staticmethod
+    def error(error: ApiError) -> bytes:
+        """Why the watch ends here."""
+        return msgspec.json.encode({"type": "ERROR", "object": error.status()}) + b"\n"
+
+
+class WatchResponse(Response):
+    """The stream. Begins with the current objects where the options ask for them."""
+
+    def __init__(self, reader: Reader, options: ListOptions, framer: Framer, closing: asyncio.Event) -> None:
+        super().__init__(media_type="application/json", headers={"Cache-Control": "no-cache, private"})
+        del self.headers["content-length"]
+        self._reader = reader
+        self._options = options
+        self._framer = framer
+        self._closing = closing
+        self._seen = options.version or 0
+        self._first = True
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - the ASGI signature
+        """Serve it."""
+        await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
+        await send(_part(b""))  # an empty part makes the server send the headers now, not with the first event
+        tasks = [
+            asyncio.create_task(self._pump(send), name="watch-pump"),
+            asyncio.create_task(_gone(receive), name="watch-gone"),
+            asyncio.create_task(_set(self._closing), name="watch-closing"),
+        ]
+        if self._options.bookmarks:
+            tasks.append(asyncio.create_task(self._bookmarks(send), name="watch-bookmarks"))
+        try:
+            await asyncio.wait(tasks[:3], timeout=self._options.timeout_s, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in tasks:
+                task.cancel()
+            ended = await asyncio.gather(*tasks, return_exceptions=True)
+        fault = ended[0]
+        if isinstance(fault, Exception) and not isinstance(fault, OSError):
+            log.error("watch_failed", kind=self._options.query.kind, exc_info=fault)
+        with contextlib.suppress(OSError):
+            await send(_part(b"", more=False))
+
+    async def _pump(self, send: Send) -> None:
+        try:
+            since = await self._initial(send)
+            events = self._reader.watch(self._options.query, since)
+            async with _closing(events):
+                async for event in events:
+                    await self._send_event(event, send)
+        except StoreError as e:
+            refusal = status_of(e, {})
+            if refusal is None:
+                raise
+            await send(_part(self._framer.error(refusal)))
+
+    async def _initial(self, send: Send) -> int:
+        """Send the current objects, if they are wanted; the version to go on from."""
+        options = self._options
+        if options.version and not options.send_initial_events:
+            return options.version
+        page = await self._reader.list(options.query)
+        self._seen = page.resource_version
+        lines = []
+        for record in page.records:
+            lines.append(self._framer.event(EventType.ADDED, record, first=self._first))
+            self._first = False
+        if options.send_initial_events and options.bookmarks:
+            lines.append(self._framer.bookmark(page.resource_version, initial_events_end=True))
+        await send(_part(b"".join(lines)))
+        return page.resource_version
+
+    async def _send_event(self, event: Event, send: Send) -> None:
+        self._seen = max(self._seen, event.record.resource_version)
+        if event.type is EventType.BOOKMARK:
+            return
+        line = self._framer.event(event.type, event.record, first=self._first)
+        self._first = False
+        await send(_part(line))
+
+    async def _bookmarks(self, send: Send) -> None:
+        """From time to time, and shortly before the end, say how far it has come."""
+        left = self._options.timeout_s
+        while left > LAST_BOOKMARK_S:
+            pause = min(BOOKMARK_INTERVAL_S, left - LAST_BOOKMARK_S)
+            await asyncio.sleep(pause)
+            left -= pause
+            if self._seen:
+                await send(_part(self._framer.bookmark(self._seen)))
+
+
+def _part(body: bytes, *, more: bool = True) -> dict[str, object]:
+    return {"type": "http.response.body", "body": body, "more_body": more}
+
+
+async def _gone(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+async def _set(event: asyncio.Event) -> None:
+    await event.wait()
+
+
+@contextlib.asynccontextmanager
+async def _closing(events: AsyncIterator[Event]) -> AsyncIterator[None]:
+    """Close the iterator, as soon as the watch ends, if it is a generator; not when the collector comes by."""
+    try:
+        yield
+    finally:
+        close: Callable[[], Awaitable[None]] | None = getattr(events, "aclose", None)
+        if close is not None:
+            await close()

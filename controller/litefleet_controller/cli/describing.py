@@ -1,0 +1,200 @@
+"""`litefleet describe`: one object as a person reads it; what is known of its kind first, events last."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from litefleet_controller.cli.apply import without_memory
+from litefleet_controller.cli.client import Client, Json
+from litefleet_controller.cli.kinds import CliKind
+from litefleet_controller.cli.printing import age, as_yaml, columns, percent, size
+
+_EVENTS = 50
+
+
+def describe(client: Client, kind: CliKind, namespace: str, name: str) -> list[str]:
+    """The lines about one object.
+
+    Raises:
+        CliError: no such object.
+    """
+    body = client.get(kind.object(namespace, name))
+    return [*lines(body), *_events(client, kind, namespace, body)]
+
+
+def lines(body: Json) -> list[str]:
+    """Everything but the events."""
+    metadata = without_memory(body)["metadata"]
+    status = dict(body.get("status") or {})
+    text = [
+        f"Name:        {metadata['name']}",
+        *([f"Namespace:   {metadata['namespace']}"] if metadata.get("namespace") else []),
+        f"Kind:        {body.get('kind', '')}",
+        *_pairs("Labels:      ", metadata.get("labels")),
+        *_pairs("Annotations: ", metadata.get("annotations")),
+        f"Age:         {age(metadata.get('creationTimestamp'))}",
+    ]
+    if metadata.get("deletionTimestamp"):
+        waits = ", ".join(metadata.get("finalizers") or [])
+        text.append(f"Deleting:    for {age(metadata['deletionTimestamp'])}, waits for {waits}")
+    text += [f"Owner:       {o['kind']}/{o['name']}" for o in metadata.get("ownerReferences") or []]
+    if body.get("spec"):
+        text += ["Spec:", *_indented(as_yaml(body["spec"]))]
+    conditions = status.pop("conditions", None) or []
+    for (kind, field), (title, table) in _SECTIONS.items():
+        if kind == body.get("kind") and status.get(field):
+            text += [f"{title}:", *_indented_all(table(status.pop(field)))]
+    if status:
+        text += ["Status:", *_indented(as_yaml(status))]
+    return text + _conditions(conditions)
+
+
+def _conditions(conditions: list[Json]) -> list[str]:
+    if not conditions:
+        return []
+    rows = [
+        (c["type"], c["status"], c.get("reason", ""), age(c.get("lastTransitionTime")), c.get("message", ""))
+        for c in conditions
+    ]
+    return ["Conditions:", *_indented_all(columns(["Type", "Status", "Reason", "Since", "Message"], rows))]
+
+
+def rollout_classes(classes: list[Json]) -> list[str]:
+    """How a rollout goes for each class, as a table."""
+    if not classes:
+        return []
+    rows = [
+        (
+            c["deviceClass"],
+            c["state"],
+            c.get("stable", ""),
+            c.get("target", ""),
+            c.get("recipe", ""),
+            board_counts(c.get("counts") or {}),
+            _because(c.get("cause", ""), c.get("message", "")),
+        )
+        for c in classes
+    ]
+    return columns(["Class", "State", "Stable", "Target", "Recipe", "Boards", "Message"], rows)
+
+
+def _variants(classes: list[Json]) -> list[str]:
+    """What a ModelVersion is for each class, and what it was refused as."""
+    headers = ["Class", "State", "Recipe", "Size", "Agreement", "Accuracy", "Message"]
+    text = columns(headers, [_class_variant(c) for c in classes])
+    return text + [
+        f"{c['deviceClass']} refused {r['recipe']}: {r['message']} ({r['code']})"
+        for c in classes
+        for r in c.get("refusals") or []
+    ]
+
+
+def _class_variant(c: Json) -> tuple[Any, ...]:
+    v = c.get("variant") or {}
+    return (
+        c["deviceClass"],
+        c["state"],
+        v.get("recipe", ""),
+        size(v.get("sizeBytes")),
+        percent(v.get("agreement")),
+        percent(v.get("accuracy")),
+        _because(c.get("code", ""), c.get("message", "")),
+    )
+
+
+def board_counts(counts: Json) -> str:
+    """`3/5 updated, 1 failed`: what is worth saying of a class's boards."""
+    said = f"{counts.get('updated', 0)}/{counts.get('total', 0)} updated"
+    for field, word in (
+        ("progressing", "in progress"),
+        ("failed", "failed"),
+        ("timedOut", "timed out"),
+        ("offline", "offline"),
+    ):
+        if counts.get(field):
+            said += f", {counts[field]} {word}"
+    return said
+
+
+def _slots(slots: list[Json]) -> list[str]:
+    rows = [
+        (
+            s["slot"],
+            s["phase"],
+            s.get("currentVersion", ""),
+            s.get("desiredVersion", ""),
+            s.get("progress", ""),
+            _because(s.get("code", ""), s.get("message", "")),
+        )
+        for s in slots
+    ]
+    return columns(["Slot", "Phase", "Current", "Desired", "Progress", "Message"], rows)
+
+
+def history(revisions: list[Json]) -> list[str]:
+    """A rollout's past, as a table."""
+    if not revisions:
+        return []
+    rows = [
+        (
+            r["version"],
+            r["deviceClass"],
+            r["outcome"],
+            age(r.get("finishedAt")),
+            _because(r.get("cause", ""), r.get("message", "")),
+        )
+        for r in revisions
+    ]
+    return columns(["Version", "Class", "Outcome", "Ago", "Message"], rows)
+
+
+_SECTIONS: dict[tuple[str, str], tuple[str, Callable[[list[Json]], list[str]]]] = {
+    ("ModelRollout", "classes"): ("Classes", rollout_classes),
+    ("ModelRollout", "history"): ("History", history),
+    ("ModelVersion", "classes"): ("Classes", _variants),
+    ("Device", "slots"): ("Slots", _slots),
+}
+"""(kind, field of its status) to the section's title and its table."""
+
+
+def _events(client: Client, kind: CliKind, namespace: str, body: Json) -> Iterator[str]:
+    if not kind.namespaced or kind.kind == "Event":
+        return
+    of = f"involvedObject.kind={kind.kind},involvedObject.name={body['metadata']['name']}"
+    params = {"fieldSelector": of, "limit": str(_EVENTS)}
+    items = client.get(f"/api/v1/namespaces/{namespace}/events", params=params).get("items") or []
+    if not items:
+        yield "Events:      <none>"
+        return
+    items.sort(key=lambda e: e.get("lastTimestamp") or e.get("firstTimestamp") or "")
+    rows = [
+        (
+            e.get("type", ""),
+            e.get("reason", ""),
+            age(e.get("lastTimestamp") or e.get("firstTimestamp")) + _times(e),
+            e.get("message", ""),
+        )
+        for e in items
+    ]
+    yield "Events:"
+    yield from _indented_all(columns(["Type", "Reason", "Age", "Message"], rows))
+
+
+def _times(event: Json) -> str:
+    return f" (x{event['count']})" if event.get("count", 1) > 1 else ""
+
+
+def _pairs(title: str, values: dict[str, str] | None) -> list[str]:
+    pairs = [f"{k}={v}" for k, v in (values or {}).items()] or ["<none>"]
+    return [title + pairs[0], *(" " * len(title) + p for p in pairs[1:])]
+
+
+def _because(code: str, message: str) -> str:
+    return f"{code}: {message}" if code and message else code or message
+
+
+def _indented(text: str) -> list[str]:
+    return _indented_all(text.splitlines())
+
+
+def _indented_all(text: list[str]) -> list[str]:
+    return [f"  {line}" for line in text]

@@ -1,0 +1,95 @@
+"""`litefleet model push`: a model or a data set goes up, its URI comes back."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Annotated
+
+import typer
+
+from litefleet_controller.cli.session import connected, current
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+app = typer.Typer(no_args_is_help=True, help="Models and data sets.")
+
+_PIECE = 256 * 1024
+
+
+@app.command()
+@connected
+def push(
+    context: typer.Context,
+    file: Annotated[Path, typer.Argument(help="A .keras model, or an .npz data set.", show_default=False)],
+    name: Annotated[str | None, typer.Option("--name", help="Judge the file by this name instead of its own.")] = None,
+    output: Annotated[str, typer.Option("--output", "-o", help="uri or json.")] = "uri",
+) -> None:
+    """Upload a file, and print the URI that manifests name it by. The same file again is the same URI."""
+    import json
+
+    from litefleet_controller.cli.errors import UsageError
+
+    if output not in ("uri", "json"):
+        raise UsageError(f"-o {output!r}: use uri or json")
+    shown = name or file.name
+    size = _check(file, shown)
+    with current(context) as session, file.open("rb") as stream, _progress(shown, size) as advance:
+        answer = session.client.upload(session.fleet("blobs"), _pieces(stream, advance), size, params={"name": shown})
+    print(json.dumps(answer) if output == "json" else answer["uri"])
+
+
+def _check(file: Path, name: str) -> int:
+    """The file's size, when it can be pushed: what the server would refuse is refused before it is sent."""
+    from litefleet_controller.cli.errors import CliError
+    from litefleet_controller.fleet.errors import UploadRefusedError
+    from litefleet_controller.fleet.formats import HEAD_BYTES, check_archive, check_head, check_name
+    from litefleet_controller.fleet.push import MAX_BYTES
+
+    try:
+        if file.is_dir():
+            raise CliError(
+                f"{str(file)!r} is a folder",
+                "FormatMismatch",
+                hint="push a .keras model or an .npz data set, a single file",
+            )
+        with file.open("rb") as stream:
+            head = stream.read(HEAD_BYTES)
+        check_head(name, head)
+        check_name(name)
+        size = file.stat().st_size
+        if size > MAX_BYTES:
+            raise CliError(f"{str(file)!r} has {size} bytes; an upload may have {MAX_BYTES}", "TooLarge")
+        check_archive(name, file)
+        return size
+    except UploadRefusedError as e:
+        raise CliError(str(e), e.code, hint=e.hint) from e
+    except OSError as e:
+        raise CliError(f"{str(file)!r} can't be read: {e.strerror}", "NotFound") from e
+
+
+def _pieces(stream: IO[bytes], advance: "Callable[[int], object]") -> Iterator[bytes]:
+    while piece := stream.read(_PIECE):
+        yield piece
+        advance(len(piece))
+
+
+@contextmanager
+def _progress(name: str, size: int) -> Iterator["Callable[[int], object]"]:
+    """A bar on the terminal; nothing where nobody looks."""
+    if not sys.stderr.isatty():
+        yield lambda _: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+
+    with Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        console=Console(stderr=True),
+    ) as progress:
+        task = progress.add_task(name, total=size)
+        yield lambda n: progress.advance(task, n)

@@ -1,0 +1,124 @@
+"""What was computed before, as small JSON files named by the hash of everything that decided it.
+
+Files that were made are blobs; an entry names them, and an entry whose blobs are gone is as good as none. Limits are
+not part of a key: they are applied to the numbers, so another class with other limits shares the entry.
+"""
+
+import hashlib
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import msgspec
+from msgspec import Struct
+
+from litefleet_controller.artifacts.durable import write_file
+from litefleet_controller.convert.interface import RecipeName
+from litefleet_protocol.tensors import Preprocess, Signature
+
+
+class FrozenKey(Struct, frozen=True, kw_only=True):
+    """What decides a frozen source and its answers."""
+
+    source: str
+    evaluation: str
+    preprocess: Preprocess
+    toolchain: dict[str, str]
+
+
+class Entry(Struct, frozen=True, kw_only=True):
+    """What all entries have."""
+
+    @property
+    def blobs(self) -> tuple[str, ...]:
+        """What must still be there for the entry to mean anything."""
+        return ()
+
+
+E = TypeVar("E", bound=Entry)
+
+
+class FrozenEntry(Entry, frozen=True, kw_only=True):
+    """A frozen source."""
+
+    model: str
+    answers: str
+    classes: int
+
+    @property
+    def blobs(self) -> tuple[str, ...]:
+        """See Entry."""
+        return self.model, self.answers
+
+
+class VariantKey(Struct, frozen=True, kw_only=True):
+    """What decides a variant."""
+
+    frozen: FrozenKey
+    recipe: RecipeName
+    calibration: str | None
+    calibration_samples: int
+
+
+class VariantEntry(Entry, frozen=True, kw_only=True, tag="variant"):
+    """A variant and its numbers, good or bad."""
+
+    model: str
+    size: int
+    golden: str
+    golden_size: int
+    golden_samples: int
+    golden_tolerance: float
+    signature: Signature
+    operators: dict[str, int]
+    arena_bytes: int
+    agreement: float
+    accuracy: float
+    source_accuracy: float
+    evaluated: int
+    classes: int
+    toolchain: dict[str, str]
+
+    @property
+    def blobs(self) -> tuple[str, ...]:
+        """See Entry."""
+        return self.model, self.golden
+
+
+class RefusalEntry(Entry, frozen=True, kw_only=True, tag="refusal"):
+    """A recipe that can't be made of this source: that doesn't change, either."""
+
+    code: str
+    message: str
+
+
+_encoder = msgspec.json.Encoder(order="deterministic")
+
+
+def key_hash(key: FrozenKey | VariantKey) -> str:
+    """The name of an entry."""
+    return hashlib.sha256(_encoder.encode([type(key).__name__, key])).hexdigest()
+
+
+class EntryFolder(Generic[E]):
+    """Entries of one kind. Blocking; callers use threads."""
+
+    def __init__(self, folder: Path, kind: Any) -> None:
+        """`kind`: the type, or union of types, that its files hold."""
+        folder.mkdir(parents=True, exist_ok=True)
+        self._folder = folder
+        self._decoder = msgspec.json.Decoder(kind)
+
+    def read(self, name: str) -> E | None:
+        """The entry, or None when there is none that this version can read."""
+        try:
+            entry: E = self._decoder.decode((self._folder / f"{name}.json").read_bytes())
+        except (FileNotFoundError, msgspec.MsgspecError):
+            return None
+        return entry
+
+    def write(self, name: str, entry: E) -> None:
+        """Keep an entry, durably.
+
+        Raises: StorageFullError.
+        """
+        write_file(self._folder / f"{name}.json", _encoder.encode(entry))

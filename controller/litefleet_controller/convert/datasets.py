@@ -1,0 +1,125 @@
+"""Reading calibration and evaluation sets: `.npz` files that somebody uploaded, hence checked before they are used.
+
+Runs in workers; imports numpy. A calibration set that is no good costs the rung that needs it (RungError); an
+evaluation set that is no good costs the request, since nothing can be proven without one (ConversionError).
+"""
+
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from litefleet_controller.convert.interface import ConversionError
+from litefleet_controller.convert.preprocess import Floats, ShapeError, prepare
+from litefleet_controller.convert.tasks import RungError
+from litefleet_protocol.tensors import Preprocess
+
+MAX_EVALUATED = 2_000
+"""Samples of an evaluation set that are used, from the first: enough to tell 95% from 96.5% with three sigmas."""
+
+_MAX_BYTES = 2 * 1024**3
+"""Uncompressed content of a data set."""
+
+_ENOUGH_RATIO = 1_000
+"""Uncompressed to compressed size. Real images reach about 100 (white ones), a zip bomb is past 1,000."""
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """Inputs (N, ...) float32 as the model takes them, and their classes (N,)."""
+
+    x: Floats
+    y: NDArray[np.int64]
+
+
+class _InvalidError(ValueError):
+    """Why a data set is no good, one sentence."""
+
+
+def load_calibration(path: str, samples: int, spec: Preprocess, input_shape: Sequence[int]) -> Floats:
+    """The first `samples` inputs, pre-processed, float32 (N, ...).
+
+    Raises:
+        RungError: `CalibrationInvalid`.
+    """
+    try:
+        return _inputs(_load(path, "x")[:samples], spec, input_shape)
+    except _InvalidError as e:
+        raise RungError("CalibrationInvalid", f"the calibration set can't be used: {e}") from e
+
+
+def load_evaluation(path: str, spec: Preprocess, input_shape: Sequence[int], classes: int) -> Evaluation:
+    """The first MAX_EVALUATED samples.
+
+    Raises:
+        ConversionError: `EvaluationInvalid`.
+    """
+    try:
+        x, y = _load(path, "x"), _load(path, "y")
+        if y.ndim != 1 or len(y) != len(x):
+            raise _InvalidError(f"y must be one class number a sample: x has the shape {x.shape}, y has {y.shape}")
+        numbers = _class_numbers(y[:MAX_EVALUATED], classes)
+        return Evaluation(_inputs(x[:MAX_EVALUATED], spec, input_shape), numbers)
+    except _InvalidError as e:
+        raise ConversionError(
+            "EvaluationInvalid",
+            f"the evaluation set can't be used: {e}",
+            final=True,
+            hint="upload an .npz with x (inputs before pre-processing) and y (class numbers)",
+        ) from e
+
+
+def _class_numbers(y: NDArray[np.generic], classes: int) -> NDArray[np.int64]:
+    if not (np.issubdtype(y.dtype, np.number) and np.isrealobj(y)) or not np.all(np.mod(y, 1) == 0):
+        raise _InvalidError(f"y must hold class numbers, and it holds {y.dtype}")
+    numbers = y.astype(np.int64)
+    if numbers.min() < 0 or numbers.max() >= classes:
+        raise _InvalidError(
+            f"y holds classes {numbers.min()} to {numbers.max()}, and the model knows 0 to {classes - 1}"
+        )
+    return numbers
+
+
+def _inputs(x: NDArray[np.generic], spec: Preprocess, input_shape: Sequence[int]) -> Floats:
+    try:
+        inputs = prepare(x, spec, input_shape)
+    except ShapeError as e:
+        raise _InvalidError(str(e)) from e
+    bad = int(np.sum(~np.isfinite(inputs).reshape(len(inputs), -1).all(axis=1)))
+    if bad:
+        raise _InvalidError(f"{bad} of {len(inputs)} samples hold NaN or infinity")
+    return inputs
+
+
+def _load(path: str, key: str) -> NDArray[np.generic]:
+    """One array of an .npz, not empty, of numbers. Pickles are never read."""
+    if Path(path).stat().st_size == 0:
+        raise _InvalidError("the file is empty (0 bytes)")
+    try:
+        with zipfile.ZipFile(path) as archive:
+            _check_sizes(archive.infolist())
+        with np.load(path, allow_pickle=False) as data:
+            if key not in data:
+                raise _InvalidError(f"it has no array {key!r}; it has {', '.join(sorted(data)[:8]) or 'none'}")
+            array = np.asarray(data[key])
+    except _InvalidError:
+        raise
+    except (OSError, ValueError, EOFError, KeyError, NotImplementedError, zipfile.BadZipFile, MemoryError) as e:
+        raise _InvalidError(f"it isn't an .npz file with plain arrays ({str(e)[:120]})") from e
+    if array.dtype.kind not in "buif":
+        raise _InvalidError(f"{key} must hold numbers, and it holds {array.dtype}")
+    if array.ndim == 0 or array.size == 0:
+        raise _InvalidError(f"{key} is empty: its shape is {array.shape}")
+    return array
+
+
+def _check_sizes(members: Sequence[zipfile.ZipInfo]) -> None:
+    content = sum(m.file_size for m in members)
+    packed = sum(m.compress_size for m in members)
+    if content > _MAX_BYTES:
+        raise _InvalidError(f"its content has {content} bytes; the limit is {_MAX_BYTES}")
+    if content > _ENOUGH_RATIO * max(packed, 1):
+        raise _InvalidError(f"it is a zip bomb: {packed} bytes unpack to {content}")

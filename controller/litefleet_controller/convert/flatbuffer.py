@@ -1,0 +1,152 @@
+"""Reading and rewriting `.tflite` files (FlatBuffers, the schema of LiteRT), without an interpreter.
+
+For what neither converter nor quantizer does: a named signature, weights inside the file, the list of operators, and
+how much memory the activations need. Runs in workers; imports ai_edge_litert's generated schema only.
+"""
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+import flatbuffers  # type: ignore[import-untyped]
+import numpy as np
+from ai_edge_litert import schema_py_generated as schema
+
+from litefleet_controller.convert.interface import ConversionError
+
+SIGNATURE_KEY = "serving_default"
+_IDENTIFIER = b"TFL3"
+_ALIGNMENT = 16
+"""`force_align` of Buffer.data in LiteRT's schema."""
+_ARENA_ALIGNMENT = 64
+"""LiteRT's kDefaultTensorAlignment."""
+
+_OPERATORS: Mapping[int, str] = {
+    value: name for name, value in vars(schema.BuiltinOperator).items() if isinstance(value, int)
+}
+_ITEM_BYTES: Mapping[int, int] = {
+    schema.TensorType.FLOAT32: 4,
+    schema.TensorType.FLOAT16: 2,
+    schema.TensorType.INT32: 4,
+    schema.TensorType.UINT8: 1,
+    schema.TensorType.INT64: 8,
+    schema.TensorType.BOOL: 1,
+    schema.TensorType.INT16: 2,
+    schema.TensorType.INT8: 1,
+    schema.TensorType.FLOAT64: 8,
+}
+
+
+class _AlignedBuilder(flatbuffers.Builder):  # type: ignore[misc]  # flatbuffers has no type information
+    """The Python builder ignores `force_align`; weights that aren't aligned are read slowly, or not at all, on ARM."""
+
+    def CreateNumpyVector(self, x: Any) -> Any:  # noqa: N802 - overridden
+        self.StartVector(x.itemsize, x.size, _ALIGNMENT)
+        payload = x.tobytes(order="C")
+        self.head -= len(payload)
+        self.Bytes[self.head : self.head + len(payload)] = payload
+        self.vectorNumElems = x.size
+        return self.EndVector()
+
+
+def parse(data: bytes) -> Any:
+    """The file as schema.ModelT."""
+    return schema.ModelT.InitFromPackedBuf(bytearray(data), 0)
+
+
+def serialize(model: Any) -> bytes:
+    """A file of schema.ModelT. The same content gives the same bytes."""
+    builder = _AlignedBuilder(1024 * 1024)
+    builder.Finish(model.Pack(builder), _IDENTIFIER)
+    return bytes(builder.Output())
+
+
+def with_signature(data: bytes, input_name: str, output_names: tuple[str, ...]) -> bytes:
+    """The same model with its inputs and outputs named: the quantizer calibrates by signature only."""
+    model = parse(data)
+    graph = model.subgraphs[0]
+    signature = schema.SignatureDefT()
+    signature.signatureKey = SIGNATURE_KEY
+    signature.subgraphIndex = 0
+    signature.inputs = [_named(input_name, graph.inputs[0])]
+    signature.outputs = [_named(n, index) for n, index in zip(output_names, graph.outputs, strict=True)]
+    model.signatureDefs = [signature]
+    return serialize(model)
+
+
+def _named(name: str, index: int) -> Any:
+    entry = schema.TensorMapT()
+    entry.name = name
+    entry.tensorIndex = int(index)
+    return entry
+
+
+def with_inlined_buffers(data: bytes) -> bytes:
+    """The same model with weights inside the FlatBuffer.
+
+    The quantizer puts buffers over 256 KiB behind it, addressed by `Buffer.offset` and `size`; older LiteRT runtimes
+    and OpenVINO read that as an empty tensor or not at all.
+    """
+    model = parse(data)
+    outside = [b for b in model.buffers if b.offset > 1]
+    if not outside:
+        return data
+    for buffer in outside:
+        buffer.data = np.frombuffer(data, dtype=np.uint8, count=buffer.size, offset=buffer.offset)
+        buffer.offset = buffer.size = 0
+    return serialize(model)
+
+
+def operators(model: Any) -> dict[str, int]:
+    """How often each operator stands in the main graph, by name.
+
+    Raises:
+        ConversionError: `UnsupportedOp` for custom and Flex operators, which no board of this version has.
+    """
+    names = []
+    for operator in model.subgraphs[0].operators:
+        code = model.operatorCodes[operator.opcodeIndex]
+        if code.customCode:
+            raise ConversionError(
+                "UnsupportedOp",
+                f"the model needs the operator {code.customCode.decode(errors='replace')}, which LiteRT doesn't have",
+                final=True,
+                hint="replace the layer it comes from with one that LiteRT supports",
+            )
+        # Old files have only the deprecated byte; LiteRT takes the larger of both, too.
+        number = max(code.builtinCode, code.deprecatedBuiltinCode)
+        names.append(_OPERATORS.get(number, f"OPERATOR_{number}"))
+    return dict(sorted(Counter(names).items()))
+
+
+def arena_bytes(model: Any) -> int:
+    """Bytes of the activations that are alive at once, at the worst moment: a lower bound of LiteRT's arena.
+
+    A tensor lives from the operator that writes it to the last one that reads it; inputs from the start, outputs to
+    the end. Scratch buffers of the kernels come on top and depend on the board.
+    """
+    graph = model.subgraphs[0]
+    last = len(graph.operators)
+    first_use: dict[int, int] = dict.fromkeys(map(int, graph.inputs), 0)
+    last_use: dict[int, int] = dict.fromkeys(map(int, graph.outputs), last)
+    for step, operator in enumerate(graph.operators):
+        for index in map(int, operator.outputs):
+            first_use.setdefault(index, step)
+        for index in map(int, operator.inputs):
+            last_use[index] = max(step, last_use.get(index, 0))
+    changes = [0] * (last + 2)
+    for index, begin in first_use.items():
+        size = _tensor_bytes(graph.tensors[index])
+        changes[begin] += size
+        changes[last_use.get(index, begin) + 1] -= size
+    alive = worst = 0
+    for change in changes:
+        alive += change
+        worst = max(worst, alive)
+    return worst
+
+
+def _tensor_bytes(tensor: Any) -> int:
+    items = int(np.prod(tensor.shape, dtype=np.int64)) if tensor.shape is not None else 1
+    size = items * _ITEM_BYTES.get(tensor.type, 4)
+    return -(-size // _ARENA_ALIGNMENT) * _ARENA_ALIGNMENT

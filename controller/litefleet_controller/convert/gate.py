@@ -1,0 +1,37 @@
+"""The parity gate: is a variant good enough for a class? Pure; the numbers come from a worker or from the cache."""
+
+import math
+
+from litefleet_controller.convert.cache import VariantEntry
+from litefleet_controller.convert.interface import ParityLimits, RecipeName, RefusedRung
+
+
+def judge(recipe: RecipeName, variant: VariantEntry, limits: ParityLimits) -> RefusedRung | None:
+    """Why a class refuses `variant`, or None when it takes it."""
+    if limits.max_artifact_bytes is not None and variant.size > limits.max_artifact_bytes:
+        return RefusedRung(
+            recipe, "TooLarge", f"{recipe} has {variant.size} bytes; the class takes {limits.max_artifact_bytes}"
+        )
+    memory = variant.size + variant.arena_bytes
+    if limits.max_memory_bytes is not None and memory > limits.max_memory_bytes:
+        return RefusedRung(
+            recipe,
+            "TooLarge",
+            f"{recipe} needs at least {memory} bytes of memory ({variant.size} for the file and {variant.arena_bytes} "
+            f"for activations); the class has {limits.max_memory_bytes}",
+        )
+    drop = variant.source_accuracy - variant.accuracy
+    if variant.agreement >= limits.min_agreement and drop <= limits.max_accuracy_drop:
+        return None
+    return RefusedRung(
+        recipe,
+        "ParityFailed",
+        f"{recipe} agrees with the source on {_percent(variant.agreement)} of {variant.evaluated} samples; the class "
+        f"asks for {limits.min_agreement * 100:.4g}%; accuracy {variant.accuracy:.3f} against "
+        f"{variant.source_accuracy:.3f} (allowed drop {limits.max_accuracy_drop:.4g})",
+    )
+
+
+def _percent(share: float) -> str:
+    """Rounded down: 94.96% that misses 95% must not read as 95.0%."""
+    return f"{math.floor(share * 1000) / 10:.1f}%"

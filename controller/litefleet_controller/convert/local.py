@@ -1,0 +1,148 @@
+"""Conversion on this machine: the ladder, the cache, and worker processes behind `interface.Converter`.
+
+This module runs in the controller's process and never imports tensorflow, keras, numpy or a quantizer. It decides the
+order of things: rungs.py makes and remembers, gate.py judges.
+"""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from litefleet_controller.artifacts.interface import Blobs
+from litefleet_controller.convert.cache import FrozenKey, RefusalEntry, VariantEntry, VariantKey
+from litefleet_controller.convert.gate import judge
+from litefleet_controller.convert.interface import (
+    ConversionError,
+    ConversionRequest,
+    Made,
+    Outcome,
+    Progress,
+    RecipeName,
+    RefusedRung,
+)
+from litefleet_controller.convert.limits import PoolLimits
+from litefleet_controller.convert.pool import WorkerPool
+from litefleet_controller.convert.rungs import Listener, Rung, Rungs
+from litefleet_controller.convert.tasks import Stage
+from litefleet_controller.convert.toolchain import installed_toolchain
+
+
+class LocalConverter:
+    """Implements `interface.Converter`. Build it inside a running event loop."""
+
+    def __init__(self, blobs: Blobs, work_dir: Path, *, workers: int = 1, limits: PoolLimits | None = None) -> None:
+        """Keep entries under `work_dir/cache` and scratch files under `work_dir/scratch`; `workers` tasks at a time."""
+        self._pool = WorkerPool(work_dir / "scratch", limits or PoolLimits(), size=workers)
+        self._rungs = Rungs(blobs, work_dir / "cache", self._pool)
+
+    @property
+    def worker_pids(self) -> list[int]:
+        """Worker processes that run now."""
+        return self._pool.pids
+
+    async def convert(self, request: ConversionRequest, progress: Callable[[Progress], None]) -> Outcome:
+        """Try the ladder's rungs in order; the first that the class takes is made.
+
+        Raises: ConversionError.
+        """
+        started = time.monotonic()
+        toolchain = installed_toolchain()
+        _check_format(request)
+        reported = _Monotonic(progress)
+        refused: list[RefusedRung] = []
+        for recipe in request.ladder:
+            if recipe == "int8" and request.calibration is None:
+                message = "int8 needs a calibration set, and the Model has none: set spec.calibration"
+                refused.append(RefusedRung(recipe, "CalibrationMissing", message))
+                continue
+            rung = await self._rung(request, recipe, toolchain, reported.listener(recipe))
+            if isinstance(rung.entry, RefusalEntry):
+                refused.append(RefusedRung(recipe, rung.entry.code, rung.entry.message))
+                continue
+            _check_labels(request, rung.entry)
+            if (refusal := judge(recipe, rung.entry, request.limits)) is None:
+                seconds = time.monotonic() - started
+                return Outcome(_made(recipe, rung.entry, seconds=seconds, is_cached=rung.is_cached), tuple(refused))
+            refused.append(refusal)
+        return Outcome(None, tuple(refused))
+
+    async def close(self) -> None:
+        """End the workers. Requests under way fail with `WorkerCrashed`."""
+        await self._pool.close()
+
+    async def _rung(
+        self, request: ConversionRequest, recipe: RecipeName, toolchain: dict[str, str], listener: Listener
+    ) -> Rung:
+        is_calibrated = recipe == "int8"
+        key = VariantKey(
+            frozen=FrozenKey(
+                source=request.source,
+                evaluation=request.evaluation,
+                preprocess=request.preprocess,
+                toolchain=toolchain,
+            ),
+            recipe=recipe,
+            calibration=request.calibration if is_calibrated else None,
+            calibration_samples=request.calibration_samples if is_calibrated else 0,
+        )
+        return await self._rungs.make(key, listener)
+
+
+class _Monotonic:
+    """Progress over a whole ladder: percents never go back, though every rung begins anew."""
+
+    def __init__(self, progress: Callable[[Progress], None]) -> None:
+        self._progress = progress
+        self._reached = 0
+
+    def listener(self, recipe: RecipeName) -> Listener:
+        """For one rung."""
+
+        def report(stage: Stage) -> None:
+            self._reached = max(self._reached, stage.percent)
+            self._progress(Progress(stage.stage, self._reached, recipe))
+
+        return report
+
+
+def _check_format(request: ConversionRequest) -> None:
+    if request.source_format != "keras":
+        raise ConversionError(
+            "FormatUnsupported",
+            f"this version converts .keras, and the source is {request.source_format}",
+            final=True,
+            hint='load it where you trained it and save it with model.save("model.keras")',
+        )
+
+
+def _check_labels(request: ConversionRequest, entry: VariantEntry) -> None:
+    labels = request.postprocess.labels
+    if labels and entry.classes < len(labels):
+        raise ConversionError(
+            "SignatureChanged",
+            f"the model tells {entry.classes} classes apart, and spec.output.labels has {len(labels)}",
+            final=True,
+            hint="give as many labels as the model has classes, in the order of its output",
+        )
+
+
+def _made(recipe: RecipeName, entry: VariantEntry, *, seconds: float, is_cached: bool) -> Made:
+    return Made(
+        recipe=recipe,
+        model=entry.model,
+        size=entry.size,
+        golden=entry.golden,
+        golden_size=entry.golden_size,
+        golden_samples=entry.golden_samples,
+        golden_tolerance=entry.golden_tolerance,
+        signature=entry.signature,
+        operators=entry.operators,
+        agreement=entry.agreement,
+        accuracy=entry.accuracy,
+        source_accuracy=entry.source_accuracy,
+        evaluated=entry.evaluated,
+        toolchain=entry.toolchain,
+        seconds=seconds,
+        cached=is_cached,
+        arena_bytes=entry.arena_bytes,
+    )

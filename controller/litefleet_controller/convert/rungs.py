@@ -1,0 +1,186 @@
+"""One rung at a time: from the cache, or by the worker processes, once for all who ask.
+
+The part of LocalConverter that touches blobs, cache and workers; it knows nothing of ladders, classes and limits.
+"""
+
+import asyncio
+import os
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from msgspec import Struct
+
+from litefleet_controller.artifacts.errors import BlobCorruptError, BlobError, BlobNotFoundError
+from litefleet_controller.artifacts.interface import Blobs
+from litefleet_controller.convert.cache import (
+    Entry,
+    EntryFolder,
+    FrozenEntry,
+    FrozenKey,
+    RefusalEntry,
+    VariantEntry,
+    VariantKey,
+    key_hash,
+)
+from litefleet_controller.convert.flights import Flights
+from litefleet_controller.convert.interface import ConversionError
+from litefleet_controller.convert.pool import WorkerPool
+from litefleet_controller.convert.tasks import (
+    ANSWERS_FILE,
+    FROZEN_FILE,
+    GOLDEN_FILE,
+    MODEL_FILE,
+    Freeze,
+    Frozen,
+    Quantize,
+    Refused,
+    Stage,
+    Variant,
+)
+
+Listener = Callable[[Stage], None]
+E = TypeVar("E", bound=Entry)
+_MAX_MADE_BYTES = 1024**3
+
+
+@dataclass(frozen=True, slots=True)
+class Rung:
+    """What one recipe came to, and whether no worker had to be asked."""
+
+    entry: VariantEntry | RefusalEntry
+    is_cached: bool
+
+
+class Rungs:
+    """Makes rungs, and remembers them."""
+
+    def __init__(self, blobs: Blobs, cache: Path, pool: WorkerPool) -> None:
+        self._blobs = blobs
+        self._pool = pool
+        self._frozen: EntryFolder[FrozenEntry] = EntryFolder(cache / "frozen", FrozenEntry)
+        self._variants: EntryFolder[VariantEntry | RefusalEntry] = EntryFolder(
+            cache / "variants", VariantEntry | RefusalEntry
+        )
+        self._freezing: Flights[FrozenEntry, Stage] = Flights()
+        self._quantizing: Flights[Rung, Stage] = Flights()
+
+    async def make(self, key: VariantKey, listener: Listener) -> Rung:
+        """The rung that `key` decides.
+
+        Raises: ConversionError.
+        """
+        name = key_hash(key)
+        if (entry := await self._remembered(self._variants, name)) is not None:
+            return Rung(entry, is_cached=True)
+        listener(Stage(stage="queued", percent=0))
+        return await self._quantizing.join(name, lambda tell: self._quantize(key, name, tell), listener)
+
+    async def _remembered(self, folder: EntryFolder[E], name: str) -> E | None:
+        entry = await asyncio.to_thread(folder.read, name)
+        if entry is None:
+            return None
+        for digest in entry.blobs:
+            if await self._blobs.size(digest) is None:
+                return None
+        return entry
+
+    async def _freeze(self, key: FrozenKey, tell: Listener) -> FrozenEntry:
+        name = key_hash(key)
+        if (entry := await self._remembered(self._frozen, name)) is not None:
+            return entry
+        return await self._freezing.join(name, lambda tell: self._freeze_now(key, name, tell), tell)
+
+    async def _freeze_now(self, key: FrozenKey, name: str, tell: Listener) -> FrozenEntry:
+        source = await self._local(key.source, "source")
+        evaluation = await self._local(key.evaluation, "evaluation set")
+        async with self._pool.worker(Freeze) as worker:
+            with tempfile.TemporaryDirectory(dir=worker.scratch) as folder:
+                task = Freeze(folder=folder, source=str(source), evaluation=str(evaluation), preprocess=key.preprocess)
+                done = await worker.ask(task, tell)
+                if not isinstance(done, Frozen):
+                    raise ConversionError("WorkerCrashed", "the worker answers what wasn't asked", final=False)
+                entry = FrozenEntry(
+                    model=(await self._adopt(Path(folder) / FROZEN_FILE))[0],
+                    answers=(await self._adopt(Path(folder) / ANSWERS_FILE))[0],
+                    classes=done.classes,
+                )
+        await asyncio.to_thread(self._frozen.write, name, entry)
+        return entry
+
+    async def _quantize(self, key: VariantKey, name: str, tell: Listener) -> Rung:
+        frozen = await self._freeze(key.frozen, tell)
+        model, answers = await self._local(frozen.model, "frozen model"), await self._local(frozen.answers, "answers")
+        evaluation = await self._local(key.frozen.evaluation, "evaluation set")
+        calibration = await self._local(key.calibration, "calibration set") if key.calibration else None
+        async with self._pool.worker(Quantize) as worker:
+            with tempfile.TemporaryDirectory(dir=worker.scratch) as folder:
+                task = Quantize(
+                    folder=folder,
+                    recipe=key.recipe,
+                    frozen=str(model),
+                    answers=str(answers),
+                    evaluation=str(evaluation),
+                    preprocess=key.frozen.preprocess,
+                    calibration=str(calibration) if calibration else None,
+                    calibration_samples=key.calibration_samples,
+                )
+                entry = await self._entry(await worker.ask(task, tell), Path(folder), key.frozen.toolchain)
+        await asyncio.to_thread(self._variants.write, name, entry)
+        return Rung(entry, is_cached=False)
+
+    async def _entry(self, done: Struct, folder: Path, toolchain: dict[str, str]) -> VariantEntry | RefusalEntry:
+        if isinstance(done, Refused):
+            return RefusalEntry(code=done.code, message=done.message)
+        if not isinstance(done, Variant):
+            raise ConversionError("WorkerCrashed", "the worker answers what wasn't asked", final=False)
+        model, size = await self._adopt(folder / MODEL_FILE)
+        golden, golden_size = await self._adopt(folder / GOLDEN_FILE)
+        return VariantEntry(
+            model=model,
+            size=size,
+            golden=golden,
+            golden_size=golden_size,
+            golden_samples=done.golden_samples,
+            golden_tolerance=done.golden_tolerance,
+            signature=done.signature,
+            operators=done.operators,
+            arena_bytes=done.arena_bytes,
+            agreement=done.agreement,
+            accuracy=done.accuracy,
+            source_accuracy=done.source_accuracy,
+            evaluated=done.evaluated,
+            classes=done.classes,
+            toolchain=toolchain,
+        )
+
+    async def _local(self, digest: str, what: str) -> Path:
+        """A blob as a file for a worker.
+
+        Raises:
+            ConversionError: `NotFound`, or `DigestMismatch` when the disk has damaged it.
+        """
+        try:
+            return await self._blobs.local_path(digest)
+        except BlobNotFoundError as e:
+            raise ConversionError("NotFound", f"the {what} isn't there: {e}", final=True) from e
+        except BlobCorruptError as e:
+            raise ConversionError("DigestMismatch", f"the {what} is damaged: {e}", final=True) from e
+
+    async def _adopt(self, path: Path) -> tuple[str, int]:
+        """A file that a worker made as a blob; digest and size."""
+        try:
+            data = await asyncio.to_thread(_read_plain_file, path)
+            return await self._blobs.put(data), len(data)
+        except (OSError, BlobError) as e:
+            raise ConversionError("StorageFailed", f"{path.name} can't be kept: {e}", final=False) from e
+
+
+def _read_plain_file(path: Path) -> bytes:
+    """The content of a file that a worker, which isn't trusted, says it made: no link to something else."""
+    with os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
+        if os.fstat(file.fileno()).st_size > _MAX_MADE_BYTES:
+            raise OSError(f"more than {_MAX_MADE_BYTES} bytes")
+        return file.read()

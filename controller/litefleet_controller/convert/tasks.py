@@ -1,0 +1,120 @@
+"""What the controller's process and a worker say to each other: length-prefixed JSON on the worker's pipes.
+
+A worker gets paths and answers with numbers; files go through the task's folder, under the names below. Imports
+msgspec only, so that both sides start fast.
+"""
+
+import struct
+from typing import BinaryIO
+
+import msgspec
+from msgspec import Struct
+
+from litefleet_controller.convert.interface import RecipeName
+from litefleet_protocol.tensors import Preprocess, Signature
+
+MAX_FRAME_BYTES = 4 * 1024 * 1024
+LENGTH = struct.Struct(">I")
+
+FROZEN_FILE = "frozen.tflite"
+ANSWERS_FILE = "answers.npz"
+MODEL_FILE = "model.tflite"
+GOLDEN_FILE = "golden.npz"
+
+
+class Freeze(Struct, frozen=True, kw_only=True, tag="freeze"):
+    """Make FROZEN_FILE and ANSWERS_FILE of a `.keras` file. The only task that imports tensorflow."""
+
+    folder: str
+    source: str
+    evaluation: str
+    preprocess: Preprocess
+
+
+class Quantize(Struct, frozen=True, kw_only=True, tag="quantize"):
+    """Make MODEL_FILE and GOLDEN_FILE of what a Freeze made, and compare them with the source's answers."""
+
+    folder: str
+    recipe: RecipeName
+    frozen: str
+    answers: str
+    evaluation: str
+    preprocess: Preprocess
+    calibration: str | None
+    calibration_samples: int
+
+
+class Stage(Struct, frozen=True, kw_only=True, tag="stage"):
+    """A task enters a stage; the clock of the stage's time limit starts anew."""
+
+    stage: str
+    percent: int
+
+
+class Frozen(Struct, frozen=True, kw_only=True, tag="frozen"):
+    """A Freeze is done."""
+
+    classes: int
+
+
+class Variant(Struct, frozen=True, kw_only=True, tag="variant"):
+    """A Quantize is done."""
+
+    signature: Signature
+    operators: dict[str, int]
+    arena_bytes: int
+    golden_samples: int
+    golden_tolerance: float
+    agreement: float
+    accuracy: float
+    source_accuracy: float
+    evaluated: int
+    classes: int
+
+
+class Refused(Struct, frozen=True, kw_only=True, tag="refused"):
+    """This recipe can't be made of this model: the rung is refused, the next one may do."""
+
+    code: str
+    message: str
+
+
+class Failed(Struct, frozen=True, kw_only=True, tag="failed"):
+    """The task can't be done; see interface.ConversionError."""
+
+    code: str
+    message: str
+    final: bool
+    hint: str = ""
+
+
+Task = Freeze | Quantize
+Reply = Stage | Frozen | Variant | Refused | Failed
+
+_encoder = msgspec.json.Encoder()
+task_decoder = msgspec.json.Decoder(Task)
+reply_decoder = msgspec.json.Decoder(Reply)
+
+
+class RungError(Exception):
+    """Raised inside a worker for what becomes `Refused`."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+def frame(message: Task | Reply) -> bytes:
+    """A message with its length in front."""
+    body = _encoder.encode(message)
+    return LENGTH.pack(len(body)) + body
+
+
+def read_frame(stream: BinaryIO) -> bytes | None:
+    """The next body, or None at the end of the stream."""
+    head = stream.read(LENGTH.size)
+    if len(head) < LENGTH.size:
+        return None
+    (length,) = LENGTH.unpack(head)
+    body = stream.read(length)
+    return body if len(body) == length else None

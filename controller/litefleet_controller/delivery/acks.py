@@ -1,0 +1,51 @@
+"""Acknowledgements out: up to where a board's telemetry is durable, so that its outbox can let go.
+
+The newest ack a board replaces one that still waits. A lost ack costs one resend, so nothing is tried twice here.
+"""
+
+import asyncio
+
+import structlog
+
+from litefleet_controller.delivery.errors import DeliveryError, LinkDownError
+from litefleet_controller.delivery.interface import Link
+from litefleet_controller.delivery.worklist import Worklist
+from litefleet_protocol import codec, topics
+from litefleet_protocol.messages import Ack
+
+log = structlog.get_logger(__name__)
+
+_WORKERS = 4
+
+
+class AckPublisher:
+    """Queues acks; `run()` publishes them."""
+
+    def __init__(self, link: Link) -> None:
+        self._link = link
+        self._work: Worklist[tuple[str, str]] = Worklist()
+        self._acks: dict[tuple[str, str], Ack] = {}
+
+    def offer(self, device: str, ack: Ack) -> None:
+        """Publish `ack`, in place of an older one of the same boot that waits."""
+        self._acks[device, ack.boot_id] = ack
+        self._work.add((device, ack.boot_id))
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            for n in range(_WORKERS):
+                tasks.create_task(self._work_off(), name=f"ack-{n}")
+
+    async def _work_off(self) -> None:
+        while True:
+            key = await self._work.get()
+            try:
+                ack = self._acks.pop(key)
+                await self._link.publish(topics.down(key[0], topics.Down.ACK), codec.encode(ack))
+            except LinkDownError:
+                pass  # the board sends again, and is acknowledged then
+            except DeliveryError as e:
+                log.warning("ack_refused", device=key[0], error=str(e))
+            finally:
+                self._work.done(key)

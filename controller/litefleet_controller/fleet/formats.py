@@ -1,0 +1,148 @@
+"""What a file is, told by its name and its first bytes, and by its directory when it is an archive.
+
+These are the checks that need neither numpy nor keras and cost nothing, so that a wrong file is refused at the door
+and, on the command line, before it is sent. Whether a model is sound and safe is decided by the converter, in a child
+process; nothing here unpacks anything.
+"""
+
+import ast
+import zipfile
+from pathlib import Path, PurePath
+from typing import IO
+
+from litefleet_controller.fleet.errors import UploadRefusedError
+
+HEAD_BYTES = 16
+"""As many first bytes as `check_head` wants to see."""
+SERVED = (".keras", ".npz")
+
+_ZIP = b"PK\x03\x04"
+_HDF5 = b"\x89HDF\r\n\x1a\n"
+_PICKLES = tuple(b"\x80" + bytes([protocol]) for protocol in range(2, 6))
+_H5_NAMES = (".h5", ".hdf5")
+_PICKLE_NAMES = (".pkl", ".pickle", ".joblib", ".pt", ".pth", ".ckpt")
+_KERAS_MEMBERS = frozenset({"config.json", "metadata.json", "model.weights.h5"})
+_MAX_MEMBERS = 10_000
+_MAX_HEADER = 64 * 1024
+_H5_HINT = 'open it where you trained it and save it again: model.save("model.keras")'
+_PICKLE_HINT = "a pickle runs code when it is read; save a model as .keras and data as .npz with plain number arrays"
+
+
+def check_name(name: str) -> str:
+    """The suffix of a file name, when files of that kind are taken.
+
+    Raises:
+        UploadRefusedError: `FormatForbidden` or `FormatMismatch`.
+    """
+    suffix = PurePath(name).suffix.lower()
+    if suffix in _H5_NAMES:
+        raise _forbidden(f"{_short(name)} is an HDF5 file, which can hide code", _H5_HINT)
+    if suffix in _PICKLE_NAMES:
+        raise _forbidden(f"{_short(name)} is a pickle by its name", _PICKLE_HINT)
+    if suffix not in SERVED:
+        raise UploadRefusedError(
+            "FormatMismatch",
+            f"{_short(name)} is neither a model (.keras) nor a data set (.npz)",
+            field="name",
+            hint="the file's name must end in .keras or .npz",
+        )
+    return suffix
+
+
+def check_head(name: str, head: bytes) -> None:
+    """Judge a file by its first `HEAD_BYTES` bytes (fewer only when the file is shorter).
+
+    Raises:
+        UploadRefusedError: `Empty`, `FormatForbidden` or `FormatMismatch`.
+    """
+    if not head:
+        raise UploadRefusedError("Empty", f"{_short(name)} is empty (0 bytes)")
+    if head.startswith(_HDF5):
+        raise _forbidden(f"{_short(name)} is an HDF5 file, whatever its name says", _H5_HINT)
+    if head.startswith(_PICKLES):
+        raise _forbidden(f"{_short(name)} is a pickle, whatever its name says", _PICKLE_HINT)
+    if not head.startswith(_ZIP):
+        kind = check_name(name)
+        raise UploadRefusedError(
+            "FormatMismatch",
+            f"{_short(name)} is no {kind} file: it begins with {head[:8].hex(' ')}, not as a zip archive",
+        )
+
+
+def check_archive(name: str, path: Path) -> None:
+    """Judge a whole file by its directory of members; none is unpacked.
+
+    Raises:
+        UploadRefusedError: `FormatMismatch`, `FormatForbidden` or `ArchiveUnsafe`.
+    """
+    suffix = check_name(name)
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = archive.namelist()
+            _check_members(name, members)
+            if suffix == ".keras":
+                _check_keras(name, members)
+            else:
+                _check_arrays(name, archive, members)
+    except (zipfile.BadZipFile, EOFError, ValueError, NotImplementedError, RuntimeError, OSError) as e:
+        raise UploadRefusedError(
+            "FormatMismatch", f"{_short(name)} is cut off or damaged: {e}", hint="save or copy the file again"
+        ) from e
+
+
+def _check_members(name: str, members: list[str]) -> None:
+    if len(members) > _MAX_MEMBERS:
+        raise UploadRefusedError("ArchiveUnsafe", f"{_short(name)} has {len(members)} members; at most {_MAX_MEMBERS}")
+    for member in members:
+        if member.startswith(("/", "\\")) or ".." in PurePath(member.replace("\\", "/")).parts:
+            raise UploadRefusedError(
+                "ArchiveUnsafe", f"{_short(name)} has a member outside its folder: {_short(member)}"
+            )
+
+
+def _check_keras(name: str, members: list[str]) -> None:
+    missing = sorted(_KERAS_MEMBERS - set(members))
+    if missing:
+        raise UploadRefusedError(
+            "FormatMismatch",
+            f"{_short(name)} is no Keras 3 model: it has no {', '.join(missing)}",
+            hint='save it with model.save("model.keras")',
+        )
+
+
+def _check_arrays(name: str, archive: zipfile.ZipFile, members: list[str]) -> None:
+    if not members:
+        raise UploadRefusedError("FormatMismatch", f"{_short(name)} has no arrays in it")
+    for member in members:
+        if not member.endswith(".npy"):
+            raise UploadRefusedError(
+                "FormatMismatch", f"{_short(name)} is no .npz data set: member {_short(member)} is not an array"
+            )
+        with archive.open(member) as stream:
+            if "O" in _dtype(stream):
+                raise _forbidden(
+                    f"array {_short(member)} of {_short(name)} holds Python objects, a pickle", _PICKLE_HINT
+                )
+
+
+def _dtype(stream: IO[bytes]) -> str:
+    """The descr field of an array's header, as text (NEP 1: magic, version, little-endian length, a Python literal)."""
+    if stream.read(6) != b"\x93NUMPY":
+        raise ValueError("an array lacks numpy's magic number")
+    major = stream.read(2)[0]
+    length = int.from_bytes(stream.read(2 if major == 1 else 4), "little")
+    if length > _MAX_HEADER:
+        raise ValueError(f"an array's header is {length} bytes long")
+    try:
+        header = ast.literal_eval(stream.read(length).decode("utf-8").strip())
+        return str(header["descr"])
+    except (SyntaxError, KeyError, TypeError, MemoryError, RecursionError) as e:
+        raise ValueError("an array's header can't be read") from e
+
+
+def _forbidden(message: str, hint: str) -> UploadRefusedError:
+    return UploadRefusedError("FormatForbidden", message, hint=hint)
+
+
+def _short(text: str) -> str:
+    return repr(text if len(text) <= 60 else f"{text[:57]}...")

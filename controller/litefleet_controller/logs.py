@@ -1,0 +1,25 @@
+"""Structured logs: one line an event, a constant name and key-values. Called once, by the command that runs."""
+
+import logging
+import sys
+from typing import TextIO
+
+import structlog
+
+
+def configure_logging(out: TextIO = sys.stderr, *, level: int = logging.INFO) -> None:
+    """Send events to `out`: readable on a terminal, JSON elsewhere. Libraries' own warnings go there too."""
+    terminal = out.isatty()
+    renderer = structlog.dev.ConsoleRenderer() if terminal else structlog.processors.JSONRenderer()
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            *([] if terminal else [structlog.processors.format_exc_info]),
+            renderer,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.PrintLoggerFactory(out),
+    )
+    logging.basicConfig(stream=out, level=logging.WARNING, format="%(levelname)s %(name)s %(message)s", force=True)

@@ -1,0 +1,126 @@
+"""Model -> ModelVersion: any change of what a model is makes a new, immutable version.
+
+As a Deployment makes ReplicaSets. A version is compared with the newest one only: going back to an older spec is a new
+version, so that version numbers tell the order of events.
+"""
+
+from litefleet_controller.artifacts.interface import Blobs
+from litefleet_controller.reconcile.interface import Now, Request, Result
+from litefleet_controller.resources.meta import API_VERSION, Condition, set_condition
+from litefleet_controller.resources.model import (
+    ModelSpec,
+    ModelStatus,
+    ModelVersionSpec,
+    ModelVersionStatus,
+    VersionRef,
+)
+from litefleet_controller.resources.registry import MODEL, MODEL_VERSION
+from litefleet_controller.store.errors import AlreadyExistsError, NotFoundError
+from litefleet_controller.store.interface import FieldRequirement, Objects, Query
+from litefleet_controller.store.typed import Resource, read, write_status
+from litefleet_protocol.names import is_name
+
+Versioned = Resource[ModelVersionSpec, ModelVersionStatus]
+
+
+class ModelReconciler:
+    """Keeps the newest ModelVersion of each Model the same as the Model."""
+
+    def __init__(self, objects: Objects, blobs: Blobs, now: Now) -> None:
+        self._objects = objects
+        self._blobs = blobs
+        self._now = now
+
+    async def reconcile(self, request: Request) -> Result:
+        """Make a version when the Model differs from its newest."""
+        try:
+            record = await self._objects.get(request.key(MODEL.kind))
+        except NotFoundError:
+            return Result()
+        model: Resource[ModelSpec, ModelStatus] = read(record, ModelSpec, ModelStatus)
+        missing = await self._missing_blob(model.spec)
+        if missing:
+            await self._report(model, None, "NotFound", missing)
+            # A push does not change the Model, so only time can bring it back.
+            return Result(requeue_after_s=5.0)
+        newest = await newest_version(self._objects, request.namespace, request.name)
+        if newest is None or content_of(newest.spec) != content_of(model.spec):
+            number = 1 if newest is None else newest.spec.version + 1
+            name = f"{request.name}-v{number}"
+            if not is_name(name):
+                await self._report(
+                    model, None, "InvalidName", f"{name!r} is longer than 63 characters: rename the Model"
+                )
+                return Result()
+            await self._create(model, name, number)
+            ref = VersionRef(name=name, number=number)
+        else:
+            ref = VersionRef(name=newest.key.name, number=newest.spec.version)
+        await self._report(model, ref, "VersionMade", f"the newest version is {ref.name}")
+        return Result()
+
+    async def _missing_blob(self, spec: ModelSpec) -> str:
+        wanted = {"spec.source.uri": spec.source.uri, "spec.evaluation.uri": spec.evaluation.uri}
+        if spec.calibration is not None:
+            wanted["spec.calibration.uri"] = spec.calibration.uri
+        for path, uri in wanted.items():
+            if await self._blobs.size(uri.removeprefix("blob://")) is None:
+                return f"{path}: nothing was pushed as {uri}; upload it with 'litefleet model push FILE'"
+        if spec.source.digest is not None and spec.source.uri != f"blob://{spec.source.digest}":
+            return f"spec.source.digest: {spec.source.digest} is expected, but the URI names another file"
+        return ""
+
+    async def _create(self, model: Resource[ModelSpec, ModelStatus], name: str, number: int) -> None:
+        body = {
+            "apiVersion": API_VERSION,
+            "kind": MODEL_VERSION.kind,
+            "metadata": {
+                "name": name,
+                "namespace": model.key.namespace,
+                "labels": {"litefleet.dev/model": model.key.name},
+                "ownerReferences": [
+                    {
+                        "apiVersion": API_VERSION,
+                        "kind": MODEL.kind,
+                        "name": model.key.name,
+                        "uid": model.meta.uid,
+                        "controller": True,
+                        "blockOwnerDeletion": True,
+                    }
+                ],
+            },
+            "spec": {**model.spec.dump(), "modelRef": model.key.name, "version": number},
+        }
+        try:
+            await self._objects.create(body)
+        except AlreadyExistsError as e:
+            # Made by this very reconcile before it was killed, or by hand: the next look decides by content.
+            if e.being_deleted:
+                raise
+
+    async def _report(
+        self, model: Resource[ModelSpec, ModelStatus], ref: VersionRef | None, reason: str, message: str
+    ) -> None:
+        conditions: list[Condition] = set_condition(
+            model.status.conditions, "Ready", ref is not None, reason, message, self._now(), model.meta.generation
+        )
+        status = ModelStatus(
+            observed_generation=model.meta.generation,
+            conditions=conditions,
+            latest_version=ref or model.status.latest_version,
+        )
+        await write_status(self._objects, model, status)
+
+
+def content_of(spec: ModelSpec) -> ModelSpec:
+    """What makes a version a version: the Model's fields, without the version's own."""
+    return ModelSpec.model_validate(spec.model_dump(by_alias=True, include=set(ModelSpec.model_fields)))
+
+
+async def newest_version(objects: Objects, namespace: str, model: str) -> Versioned | None:
+    """The version of `model` with the highest number, None when it has none."""
+    page = await objects.list(
+        Query(MODEL_VERSION.kind, namespace, fields=(FieldRequirement("spec.modelRef", True, model),))
+    )
+    versions: list[Versioned] = [read(r, ModelVersionSpec, ModelVersionStatus) for r in page.records]
+    return max(versions, key=lambda v: v.spec.version, default=None)

@@ -1,0 +1,91 @@
+"""From a conversion's outcome to what a ModelVersion's status says of it. Pure."""
+
+from collections.abc import Sequence
+from typing import Literal
+
+from litefleet_controller.convert.interface import Made, Outcome
+from litefleet_controller.resources.model import ClassVariant, Refusal, TensorStatus, Variant
+from litefleet_protocol.tensors import TensorSpec
+
+Phase = Literal["Pending", "Converting", "Ready", "PartlyRefused", "Refused", "Failed"]
+
+
+def class_variant(device_class: str, generation: int, outcome: Outcome, artifact: str) -> ClassVariant:
+    """The entry of a class once its request was decided."""
+    refusals = [Refusal(recipe=r.recipe, code=r.code, message=r.message) for r in outcome.refused]
+    if outcome.made is None:
+        return ClassVariant(
+            device_class=device_class,
+            state="Refused",
+            class_generation=generation,
+            code=refusals[0].code if refusals else "NoVariant",
+            message="; ".join(r.message for r in refusals) or "no rung of the ladder could be made",
+            refusals=refusals,
+        )
+    return ClassVariant(
+        device_class=device_class,
+        state="Ready",
+        class_generation=generation,
+        percent=100,
+        variant=variant(outcome.made, artifact),
+        refusals=refusals,
+        message=_ready_message(outcome.made, refusals),
+    )
+
+
+def variant(made: Made, artifact: str) -> Variant:
+    """What passed, with its numbers."""
+    return Variant(
+        recipe=made.recipe,
+        artifact=artifact,
+        digest=made.model,
+        size_bytes=made.size,
+        agreement=made.agreement,
+        accuracy=made.accuracy,
+        source_accuracy=made.source_accuracy,
+        operators=made.operators,
+        inputs=[_tensor(t) for t in made.signature.inputs],
+        outputs=[_tensor(t) for t in made.signature.outputs],
+        golden_samples=made.golden_samples,
+        toolchain=made.toolchain,
+        cached=made.cached,
+        seconds=round(made.seconds, 3),
+    )
+
+
+def phase_of(entries: Sequence[ClassVariant]) -> tuple[Phase, str]:
+    """A version's phase, and one sentence that says what it waits for or how it ended."""
+    if not entries:
+        return "Pending", "waiting for a board to be enrolled: variants are made for the classes in use"
+    open_ = [e for e in entries if e.state in ("Pending", "Converting")]
+    if open_:
+        doing = ", ".join(f"{e.device_class} ({e.stage} {e.percent}%)" if e.stage else e.device_class for e in open_)
+        return "Converting", f"converting for {doing}"
+    ready = [e for e in entries if e.state == "Ready"]
+    rest = [e for e in entries if e.state != "Ready"]
+    if not rest:
+        return "Ready", "; ".join(f"{e.device_class}: {e.message}" for e in ready)
+    said = "; ".join(f"{e.device_class}: {e.code}: {e.message}" for e in rest)
+    if ready:
+        return "PartlyRefused", f"refused for {said}"
+    return ("Failed" if all(e.state == "Failed" for e in rest) else "Refused"), said
+
+
+def _ready_message(made: Made, refusals: Sequence[Refusal]) -> str:
+    text = (
+        f"{made.recipe}, {made.size} bytes, agrees with the source on {made.agreement:.1%} of {made.evaluated} samples"
+    )
+    if refusals:
+        text += "; refused before it: " + "; ".join(f"{r.recipe} ({r.code}: {r.message})" for r in refusals)
+    return text
+
+
+def _tensor(spec: TensorSpec) -> TensorStatus:
+    q = spec.quantization
+    return TensorStatus(
+        name=spec.name,
+        shape=list(spec.shape),
+        dtype=spec.dtype,
+        scale=q.scale if q else None,
+        zero_point=q.zero_point if q else None,
+    )

@@ -1,0 +1,235 @@
+"""ModelVersion -> variants: have each class in use converted and proven, and publish what passed as an artifact.
+
+Everything slow happens behind the Converter port. A worker that crashes, hangs or eats memory ends as a condition here,
+after a bounded number of tries.
+"""
+
+import asyncio
+from collections.abc import Callable
+from typing import Literal
+
+from litefleet_controller.artifacts.manifest import ArtifactStore, Content
+from litefleet_controller.convert.interface import (
+    ConversionError,
+    ConversionRequest,
+    Converter,
+    Made,
+    ParityLimits,
+    Progress,
+)
+from litefleet_controller.reconcile.interface import Now, Request, Result
+from litefleet_controller.reconcile.models import Versioned, newest_version
+from litefleet_controller.reconcile.variants import class_variant, phase_of
+from litefleet_controller.resources.device import DeviceClassSpec, DeviceClassStatus
+from litefleet_controller.resources.meta import set_condition
+from litefleet_controller.resources.model import ClassVariant, ModelVersionSpec, ModelVersionStatus
+from litefleet_controller.resources.registry import DEVICE, DEVICE_CLASS, MODEL_ROLLOUT, MODEL_VERSION
+from litefleet_controller.store.errors import NotFoundError
+from litefleet_controller.store.events import SqlEvents
+from litefleet_controller.store.interface import Objects, Query
+from litefleet_controller.store.typed import Resource, read, write_status
+from litefleet_protocol.tensors import Postprocess, Preprocess
+
+Class = Resource[DeviceClassSpec, DeviceClassStatus]
+
+TRIES = 3
+RETRY_S = 5.0
+REPORT_S = 1.0
+COMPONENT = "convert"
+
+
+class ModelVersionReconciler:
+    """Fills a version's variants."""
+
+    def __init__(
+        self, objects: Objects, events: SqlEvents, converter: Converter, artifacts: ArtifactStore, now: Now
+    ) -> None:
+        self._objects = objects
+        self._events = events
+        self._converter = converter
+        self._artifacts = artifacts
+        self._now = now
+
+    async def reconcile(self, request: Request) -> Result:
+        """Convert for every class in use that has no decision yet."""
+        try:
+            record = await self._objects.get(request.key(MODEL_VERSION.kind))
+        except NotFoundError:
+            return Result()
+        version: Versioned = read(record, ModelVersionSpec, ModelVersionStatus)
+        classes = await self._classes_in_use(request.namespace)
+        sheet = {c.device_class: c for c in version.status.classes}
+        todo = [c for c in classes if _undecided(c, sheet.get(c.key.name))]
+        if todo and await self._is_wanted(version):
+            for device_class in todo:
+                sheet[device_class.key.name] = _converting(device_class, sheet.get(device_class.key.name))
+            await self._convert_all(version, todo, sheet)
+        await self._report(version, sheet)
+        retry = any(c.state == "Pending" for c in sheet.values())
+        return Result(requeue_after_s=RETRY_S if retry else None)
+
+    async def _classes_in_use(self, namespace: str) -> list[Class]:
+        devices = await self._objects.list(Query(DEVICE.kind, namespace))
+        used = {str(r.json()["spec"]["class"]) for r in devices.records}
+        page = await self._objects.list(Query(DEVICE_CLASS.kind, namespace))
+        return [read(r, DeviceClassSpec, DeviceClassStatus) for r in page.records if r.key.name in used]
+
+    async def _is_wanted(self, version: Versioned) -> bool:
+        """Whether anybody may still be given this version: a class that joins late needn't have all of history made."""
+        newest = await newest_version(self._objects, version.key.namespace, version.spec.model_ref)
+        if newest is None or newest.key == version.key:
+            return True
+        page = await self._objects.list(Query(MODEL_ROLLOUT.kind, version.key.namespace))
+        for record in page.records:
+            body = record.json()
+            ref = body["spec"]["modelRef"]
+            if ref["name"] != version.spec.model_ref:
+                continue
+            if ref.get("version") in (version.spec.version, str(version.spec.version), version.key.name):
+                return True
+            if (body.get("status") or {}).get("targetVersion") == version.key.name:
+                return True
+        return False
+
+    async def _convert_all(self, version: Versioned, todo: list[Class], sheet: dict[str, ClassVariant]) -> None:
+        await self._report(version, sheet)
+        async with asyncio.TaskGroup() as group:
+            reporter = group.create_task(self._report_regularly(version, sheet))
+            async with asyncio.TaskGroup() as conversions:
+                for device_class in todo:
+                    conversions.create_task(self._convert(version, device_class, sheet))
+            reporter.cancel()
+
+    async def _convert(self, version: Versioned, device_class: Class, sheet: dict[str, ClassVariant]) -> None:
+        name = device_class.key.name
+        before = sheet[name]
+        try:
+            outcome = await self._converter.convert(conversion_request(version.spec, device_class), _into(sheet, name))
+            artifact = await self._publish(version, device_class, outcome.made)
+        except ConversionError as e:
+            sheet[name] = _after_error(before, e)
+        else:
+            sheet[name] = class_variant(name, device_class.meta.generation, outcome, artifact)
+        await self._tell(version, sheet[name])
+
+    async def _publish(self, version: Versioned, device_class: Class, made: Made | None) -> str:
+        if made is None:
+            return ""
+        return await self._artifacts.publish(
+            namespace=version.key.namespace,
+            model=version.spec.model_ref,
+            version=version.key.name,
+            device_class=device_class.key.name,
+            made=Content(made.recipe, made.model, made.golden, made.golden_tolerance, made.signature),
+            preprocess=preprocess_of(version.spec),
+            postprocess=postprocess_of(version.spec),
+        )
+
+    async def _tell(self, version: Versioned, entry: ClassVariant) -> None:
+        reason = {"Ready": "VariantReady", "Pending": "ConversionRetried"}.get(entry.state, "VariantRefused")
+        kind: Literal["Normal", "Warning"] = "Normal" if entry.state == "Ready" and not entry.refusals else "Warning"
+        message = f"{entry.device_class}: {entry.message}"
+        await self._events.record(version.key, version.meta.uid, kind, reason, message, self._now(), COMPONENT)
+
+    async def _report_regularly(self, version: Versioned, sheet: dict[str, ClassVariant]) -> None:
+        while True:
+            await asyncio.sleep(REPORT_S)
+            await self._report(version, sheet)
+
+    async def _report(self, version: Versioned, sheet: dict[str, ClassVariant]) -> None:
+        entries = [sheet[name] for name in sorted(sheet)]
+        phase, message = phase_of(entries)
+        decided = phase in ("Ready", "PartlyRefused", "Refused", "Failed")
+        status = ModelVersionStatus(
+            observed_generation=version.meta.generation,
+            phase=phase,
+            message=message,
+            classes=entries,
+            conditions=set_condition(
+                version.status.conditions,
+                "Ready",
+                phase in ("Ready", "PartlyRefused") if decided else None,
+                phase,
+                message,
+                self._now(),
+                version.meta.generation,
+            ),
+        )
+        await write_status(self._objects, version, status)
+
+
+def conversion_request(spec: ModelVersionSpec, device_class: Class) -> ConversionRequest:
+    """What a version and a class together ask of the converter."""
+    limits = device_class.spec.limits
+    return ConversionRequest(
+        device_class=device_class.key.name,
+        source=spec.source.uri.removeprefix("blob://"),
+        source_format=spec.source.format,
+        ladder=tuple(device_class.spec.variants),
+        limits=ParityLimits(
+            min_agreement=limits.min_agreement,
+            max_accuracy_drop=limits.max_accuracy_drop,
+            max_artifact_bytes=limits.max_artifact_bytes,
+            max_memory_bytes=limits.max_memory_bytes,
+        ),
+        evaluation=spec.evaluation.uri.removeprefix("blob://"),
+        calibration=spec.calibration.uri.removeprefix("blob://") if spec.calibration else None,
+        calibration_samples=spec.calibration.samples if spec.calibration else 100,
+        preprocess=preprocess_of(spec),
+        postprocess=postprocess_of(spec),
+        threads=device_class.spec.accelerator.threads,
+    )
+
+
+def preprocess_of(spec: ModelVersionSpec) -> Preprocess:
+    """A version's pre-processing as the wire has it."""
+    p = spec.input.preprocess
+    return Preprocess(resize=p.resize, channels=p.channels, scale=p.scale, offset=p.offset)
+
+
+def postprocess_of(spec: ModelVersionSpec) -> Postprocess:
+    """A version's post-processing as the wire has it."""
+    p = spec.output.postprocess
+    return Postprocess(kind=p.kind, activation=p.activation, labels=tuple(spec.output.labels), top_k=p.top_k)
+
+
+def _undecided(device_class: Class, entry: ClassVariant | None) -> bool:
+    if entry is None or entry.class_generation != device_class.meta.generation:
+        return True
+    return entry.state in ("Pending", "Converting")
+
+
+def _converting(device_class: Class, entry: ClassVariant | None) -> ClassVariant:
+    same = entry is not None and entry.class_generation == device_class.meta.generation
+    return ClassVariant(
+        device_class=device_class.key.name,
+        state="Converting",
+        class_generation=device_class.meta.generation,
+        attempts=entry.attempts if entry is not None and same else 0,
+        # Boards keep what they have while a changed ladder is worked through.
+        variant=entry.variant if entry is not None else None,
+        stage="queued",
+    )
+
+
+def _into(sheet: dict[str, ClassVariant], name: str) -> Callable[[Progress], None]:
+    def progress(p: Progress) -> None:
+        if sheet[name].state == "Converting":
+            stage = f"{p.stage} {p.recipe}".strip()
+            sheet[name] = sheet[name].model_copy(update={"stage": stage, "percent": p.percent})
+
+    return progress
+
+
+def _after_error(before: ClassVariant, error: ConversionError) -> ClassVariant:
+    attempts = before.attempts + 1
+    message = f"{error}" + (f"; {error.hint}" if error.hint else "")
+    if error.final:
+        state = "Refused"
+    elif attempts >= TRIES:
+        state, message = "Failed", f"{message} (after {attempts} tries)"
+    else:
+        state, message = "Pending", f"{message} (try {attempts} of {TRIES})"
+    return before.model_copy(
+        update={"state": state, "code": error.code, "message": message, "attempts": attempts, "stage": "", "percent": 0}
+    )

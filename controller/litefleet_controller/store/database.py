@@ -1,0 +1,108 @@
+"""The database: its engine, its one writer at a time, its migrations.
+
+SQLite in WAL mode: readers never wait. Writers begin IMMEDIATE (a deferred transaction that reads first can't be
+upgraded once another has written) and take turns in this process, so that none of them runs into the busy timeout;
+between processes the timeout makes them wait. `synchronous=FULL`, not NORMAL: what was acknowledged to a board (its
+telemetry, the counter and epoch of its desired state) must survive a power cut, and NORMAL may lose the last commits.
+
+Called by the composition root; the other modules of store/, identity/ and telemetry/ use `sessions` and `writing()`.
+"""
+
+import asyncio
+import sqlite3
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import aiosqlite
+from sqlalchemy import Connection, event, make_url
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, async_sessionmaker, create_async_engine
+from sqlalchemy.pool import ConnectionPoolEntry
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+_BUSY_TIMEOUT_MS = 15_000
+_WRITES = "litefleet_writes"
+
+
+class Database:
+    """An open database. `url` is SQLAlchemy's, e.g. `sqlite+aiosqlite:////var/lib/litefleet/db.sqlite`."""
+
+    def __init__(self, url: str) -> None:
+        sqlite = make_url(url).get_backend_name() == "sqlite"
+        self._engine = create_async_engine(url, connect_args={"async_creator_fn": _connect_sqlite} if sqlite else {})
+        if sqlite:
+            event.listen(self._engine.sync_engine, "connect", _configure_sqlite)
+            event.listen(self._engine.sync_engine, "begin", _begin_sqlite)
+        self._writers: AsyncEngine = self._engine.execution_options(**{_WRITES: True})
+        self._turn = asyncio.Lock()
+        self.sessions = async_sessionmaker(self._engine, class_=AsyncSession, expire_on_commit=False)
+        """For reads, and for writes of one statement; anything else belongs in `writing()`."""
+        self._write_sessions = async_sessionmaker(self._writers, class_=AsyncSession, expire_on_commit=False)
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator[AsyncConnection]:
+        """A connection whose statements all see one state of the database."""
+        async with self._engine.connect() as connection:
+            if self._engine.dialect.name == "postgresql":
+                await connection.execution_options(isolation_level="REPEATABLE READ")
+            yield connection
+
+    @asynccontextmanager
+    async def writing(self) -> AsyncIterator[AsyncSession]:
+        """A transaction that holds the write lock from its beginning, committed when the block ends without error."""
+        async with self._turn, self._write_sessions() as session, session.begin():
+            await session.connection()
+            yield session
+
+    async def migrate(self) -> None:
+        """Bring the schema up to date, in one transaction.
+
+        Raises:
+            DatabaseVersionError: a newer litefleet wrote this database.
+        """
+        from litefleet_controller.store.migrations import upgrade  # Alembic costs 0.2 s that readers needn't pay.
+
+        async with self._turn, self._writers.begin() as connection:
+            await connection.run_sync(upgrade)
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._engine.dispose()
+
+
+class _SqliteConnection(aiosqlite.Connection):
+    """Ends its transaction before it closes.
+
+    A cancelled task's connection is closed by SQLAlchemy while a cursor may still be open. SQLite then keeps the
+    connection alive with its transaction, and with the write lock, until the cursor is collected: every other writer
+    would run into the busy timeout.
+    """
+
+    async def close(self) -> None:
+        if self._running and self._connection is not None:
+            await self.rollback()
+        await super().close()
+
+    def stop(self) -> asyncio.Future[Any] | None:
+        if self._running and self._connection is not None:
+            self._tx.put_nowait((None, self._connection.rollback))
+        return super().stop()
+
+
+async def _connect_sqlite(*args: Any, **kwargs: Any) -> aiosqlite.Connection:
+    return await _SqliteConnection(lambda: sqlite3.connect(*args, **kwargs), iter_chunk_size=64)
+
+
+def _configure_sqlite(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:
+    raw: Any = connection
+    raw.isolation_level = None  # The driver begins no transactions by itself: `_begin_sqlite` does.
+    cursor = connection.cursor()
+    for pragma in ("journal_mode=WAL", f"busy_timeout={_BUSY_TIMEOUT_MS}", "synchronous=FULL", "foreign_keys=ON"):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    writes = connection.get_execution_options().get(_WRITES, False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")

@@ -1,0 +1,235 @@
+"""Objects in SQL: the implementation of `interface.Objects`.
+
+Every write reads and writes in one transaction that holds the write lock, so nothing is ever retried: a concurrent
+writer waits, and a precondition is compared with what is really there. The rules are in lifecycle, patching and
+selectors; rows and history in transaction; watches in watching.
+"""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from datetime import datetime
+
+from sqlalchemy import func, select
+
+from litefleet_controller.resources.admission import Cause, InvalidError
+from litefleet_controller.resources.registry import Kind, Registry
+from litefleet_controller.store.database import Database
+from litefleet_controller.store.errors import (
+    AlreadyExistsError,
+    ConflictError,
+    NamespaceNotFoundError,
+    NotFoundError,
+)
+from litefleet_controller.store.interface import (
+    Deletion,
+    Json,
+    Key,
+    Page,
+    Patch,
+    Query,
+    Record,
+    Subresource,
+)
+from litefleet_controller.store.lifecycle import check_version, created, updated
+from litefleet_controller.store.patching import apply_patch
+from litefleet_controller.store.records import key_of, record_of
+from litefleet_controller.store.selectors import after, check_fields, condition
+from litefleet_controller.store.tables import OBJECTS, REVISION
+from litefleet_controller.store.transaction import LISTED, ObjectTransaction, Retention, Stored, record_of_row
+from litefleet_controller.store.watching import ChangeFeed, Watcher
+
+EVENT_KIND = "Event"
+_EVENT_FIELDS = (
+    *(f".involvedObject.{f}" for f in ("kind", "namespace", "name", "uid", "apiVersion")),
+    ".reason", ".type", ".reportingComponent",
+)  # fmt: skip
+_NAME_ATTEMPTS = 8
+
+
+class SqlObjects:
+    """See `interface.Objects`. `aclose()` ends its watches."""
+
+    def __init__(
+        self,
+        database: Database,
+        registry: Registry,
+        *,
+        clock: Callable[[], datetime],
+        uid: Callable[[], str],
+        retention: Retention = Retention(),  # noqa: B008  # frozen
+        poll_s: float = 1.0,
+        watch_capacity: int = 10_000,
+    ) -> None:
+        self._database = database
+        self._registry = registry
+        self._clock = clock
+        self._uid = uid
+        self._retention = retention
+        self._feed = ChangeFeed(database, self._selectable, poll_s=poll_s, capacity=watch_capacity)
+
+    async def get(self, key: Key) -> Record:
+        """See `interface.Objects.get`."""
+        wanted = select(*LISTED).where(
+            OBJECTS.c.kind == key.kind, OBJECTS.c.namespace == key.namespace, OBJECTS.c.name == key.name
+        )
+        async with self._database.reading() as connection:
+            row = (await connection.execute(wanted)).first()
+        if row is None:
+            raise NotFoundError(key)
+        return record_of_row(row)
+
+    async def list(self, query: Query) -> Page:
+        """See `interface.Objects.list`."""
+        check_fields(query, self._selectable(query.kind))
+        selected = condition(query)
+        wanted = select(*LISTED).where(selected).order_by(OBJECTS.c.namespace, OBJECTS.c.name)
+        if query.after is not None:
+            wanted = wanted.where(after(query.after))
+        if query.limit is not None:
+            wanted = wanted.limit(query.limit)
+        async with self._database.reading() as connection:
+            version: int = (await connection.execute(select(REVISION.c.value))).scalar_one()
+            rows = (await connection.execute(wanted)).all()
+            remaining = 0
+            if rows and len(rows) == query.limit:
+                rest = (
+                    select(func.count())
+                    .select_from(OBJECTS)
+                    .where(selected, after((rows[-1].namespace, rows[-1].name)))
+                )
+                remaining = (await connection.execute(rest)).scalar_one()
+        return Page([record_of_row(row) for row in rows], version, remaining)
+
+    async def create(self, body: Json, *, dry_run: bool = False) -> Record:
+        """See `interface.Objects.create`."""
+        kind = self._kind(body.get("kind"))
+        async with self.transaction() as writes:
+            for attempt in range(_NAME_ATTEMPTS):
+                new = created(kind, body, uid=self._uid(), now=writes.now)
+                key = key_of(new)
+                if not await writes.namespace_exists(key.namespace):
+                    raise NamespaceNotFoundError(key.namespace)
+                taken = await writes.load(key)
+                if taken is None:
+                    return record_of(new) if dry_run else await writes.insert(new)
+                if "generateName" not in new["metadata"] or attempt == _NAME_ATTEMPTS - 1:
+                    raise AlreadyExistsError(key, being_deleted="deletionTimestamp" in taken.body["metadata"])
+        raise AssertionError("the loop returns or raises")
+
+    async def replace(self, key: Key, body: Json, *, subresource: Subresource = "", dry_run: bool = False) -> Record:
+        """See `interface.Objects.replace`."""
+
+        def replaced(kind: Kind, old: Json) -> Json:
+            check_version(kind, key, body, old["metadata"]["resourceVersion"])
+            return updated(kind, old, body, subresource)
+
+        return await self._update(key, replaced, dry_run=dry_run)
+
+    async def patch(self, key: Key, patch: Patch, *, subresource: Subresource = "", dry_run: bool = False) -> Record:
+        """See `interface.Objects.patch`."""
+
+        def patched(kind: Kind, old: Json) -> Json:
+            body = apply_patch(old, patch)
+            check_version(kind, key, body, old["metadata"]["resourceVersion"])
+            return updated(kind, old, body, subresource)
+
+        return await self._update(key, patched, dry_run=dry_run)
+
+    async def mutate(self, key: Key, change: Callable[[Json], Json | None], *, subresource: Subresource = "") -> Record:
+        """See `interface.Objects.mutate`. `change` runs once, inside the transaction: it must be quick."""
+
+        def changed(kind: Kind, old: Json) -> Json:
+            body = change(record_of(old).json())
+            return old if body is None else updated(kind, old, body, subresource)
+
+        return await self._update(key, changed, dry_run=False)
+
+    async def delete(
+        self, key: Key, *, uid: str | None = None, resource_version: int | None = None, dry_run: bool = False
+    ) -> Deletion:
+        """See `interface.Objects.delete`."""
+        async with self.transaction() as writes:
+            stored = await self._stored(writes, key)
+            _check_preconditions(stored.record, uid, resource_version)
+            if dry_run:
+                return Deletion(stored.record, gone=not stored.body["metadata"].get("finalizers"))
+            return Deletion(*await writes.delete(stored))
+
+    def watch(self, query: Query, since: int | None) -> Watcher:
+        """See `interface.Objects.watch`.
+
+        Raises:
+            FieldNotSelectableError: at once.
+        """
+        check_fields(query, self._selectable(query.kind))
+        return self._feed.watch(query, since)
+
+    async def resource_version(self) -> int:
+        """See `interface.Objects.resource_version`."""
+        async with self._database.reading() as connection:
+            version: int = (await connection.execute(select(REVISION.c.value))).scalar_one()
+        return version
+
+    async def aclose(self) -> None:
+        """End all watches."""
+        await self._feed.close()
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[ObjectTransaction]:
+        """Writes that are committed and published together, for the store's other modules."""
+        async with self._database.writing() as session:
+            writes = ObjectTransaction(await session.connection(), self._clock(), self._selectable)
+            yield writes
+            if any(c.event.record.resource_version % self._retention.every == 0 for c in writes.changes):
+                await writes.compact(self._retention)
+        self._feed.publish(writes.changes)
+
+    def status_written(self, stored: Stored, status: Json) -> Json:
+        """The stored object with another status, for whoever writes it beside something else.
+
+        Raises:
+            InvalidError: the status doesn't fit the kind.
+        """
+        return updated(self._kind(stored.record.key.kind), stored.body, {"status": status}, "status")
+
+    async def _update(self, key: Key, change: Callable[[Kind, Json], Json], *, dry_run: bool) -> Record:
+        kind = self._kind(key.kind)
+        async with self.transaction() as writes:
+            stored = await self._stored(writes, key)
+            new = change(kind, stored.body)
+            return record_of(new) if dry_run else await writes.update(stored, new)
+
+    async def _stored(self, writes: ObjectTransaction, key: Key) -> Stored:
+        stored = await writes.load(key)
+        if stored is None:
+            raise NotFoundError(key)
+        return stored
+
+    def _kind(self, name: object) -> Kind:
+        kind = self._registry.kind(name) if isinstance(name, str) else None
+        if kind is None:
+            served = ", ".join(sorted(k.kind for k in self._registry))
+            cause = Cause(
+                "kind", "FieldValueNotSupported", f'Unsupported value: "{name}": supported values: {served}', "NotFound"
+            )
+            raise InvalidError(str(name), "", [cause])
+        return kind
+
+    def _selectable(self, name: str) -> tuple[str, ...]:
+        if name == EVENT_KIND:
+            return _EVENT_FIELDS
+        kind = self._registry.kind(name)
+        return kind.selectable_fields if kind is not None else ()
+
+
+def _check_preconditions(record: Record, uid: str | None, resource_version: int | None) -> None:
+    if uid is not None and uid != record.uid:
+        raise ConflictError(
+            record.key, f"the UID in the precondition ({uid}) does not match the object's ({record.uid})"
+        )
+    if resource_version is not None and resource_version != record.resource_version:
+        message = (
+            f"the ResourceVersion in the precondition ({resource_version}) "
+            f"does not match the object's ({record.resource_version})"
+        )
+        raise ConflictError(record.key, message)

@@ -1,0 +1,54 @@
+"""The parity gate as a table."""
+
+import msgspec
+import pytest
+
+from litefleet_controller.convert.cache import VariantEntry
+from litefleet_controller.convert.gate import judge
+from litefleet_controller.convert.interface import ParityLimits
+from litefleet_protocol.tensors import Signature
+
+DIGEST = "sha256:" + "0" * 64
+GOOD = VariantEntry(
+    model=DIGEST, size=1000, golden=DIGEST, golden_size=10, golden_samples=4, golden_tolerance=1e-3,
+    signature=Signature(inputs=(), outputs=()), operators={}, arena_bytes=500, agreement=0.98, accuracy=0.96,
+    source_accuracy=0.97, evaluated=400, classes=10, toolchain={},
+)  # fmt: skip
+LIMITS = ParityLimits(min_agreement=0.95, max_accuracy_drop=0.02, max_artifact_bytes=1000, max_memory_bytes=1500)
+
+
+def test_a_variant_at_its_limits_is_taken() -> None:
+    assert judge("int8", GOOD, LIMITS) is None
+
+
+def test_limits_that_are_not_set_refuse_nothing() -> None:
+    assert judge("int8", GOOD, ParityLimits(0.95, 0.02)) is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "code", "says"),
+    [
+        ({"size": 1001}, "TooLarge", "int8 has 1001 bytes; the class takes 1000"),
+        (
+            {"arena_bytes": 501},
+            "TooLarge",
+            "1501 bytes of memory (1000 for the file and 501 for activations); the class has 1500",
+        ),
+        (
+            {"agreement": 0.312, "accuracy": 0.3},
+            "ParityFailed",
+            "int8 agrees with the source on 31.2% of 400 samples; the class asks for 95%; accuracy 0.300 against 0.970",
+        ),
+        ({"agreement": 0.9499}, "ParityFailed", "on 94.9% of"),
+        ({"accuracy": 0.9}, "ParityFailed", "accuracy 0.900 against 0.970 (allowed drop 0.02)"),
+    ],
+)
+def test_a_refusal_has_both_numbers(changes: dict[str, float], code: str, says: str) -> None:
+    refused = judge("int8", msgspec.structs.replace(GOOD, **changes), LIMITS)
+    assert refused is not None
+    assert refused.code == code
+    assert says in refused.message
+
+
+def test_a_variant_better_than_its_source_is_taken() -> None:
+    assert judge("int8", msgspec.structs.replace(GOOD, accuracy=1.0), LIMITS) is None

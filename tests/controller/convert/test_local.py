@@ -1,0 +1,465 @@
+"""The whole of conversion on real digits: a trained network, the real tools, real child processes.
+
+One converter for the module, since a worker pays seconds for tensorflow; what needs a converter of its own says so.
+"""
+
+import asyncio
+import io
+import os
+import signal
+import sys
+import time
+from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import pytest_asyncio
+
+from litefleet_controller.artifacts.directory import DirectoryBlobs
+from litefleet_controller.artifacts.errors import StorageFullError
+from litefleet_controller.convert import toolchain
+from litefleet_controller.convert.interface import (
+    ConversionError,
+    ConversionRequest,
+    Made,
+    Outcome,
+    ParityLimits,
+    Progress,
+    RecipeName,
+)
+from litefleet_controller.convert.limits import PoolLimits, WorkerLimits
+from litefleet_controller.convert.local import LocalConverter
+from litefleet_protocol.limits import MAX_GOLDEN_BYTES
+from litefleet_protocol.tensors import Postprocess, Preprocess
+
+pytestmark = [pytest.mark.tensorflow, pytest.mark.asyncio(loop_scope="module")]
+
+LIMITS = ParityLimits(min_agreement=0.95, max_accuracy_drop=0.02)
+
+
+def ignore(_: Progress) -> None:
+    """Nobody listens."""
+
+
+class CountedBlobs(DirectoryBlobs):
+    """Real blobs that know which files were handed to workers."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(root)
+        self.handed_out: list[str] = []
+
+    async def local_path(self, digest: str) -> Path:
+        self.handed_out.append(digest)
+        return await super().local_path(digest)
+
+
+class Bench:
+    """A converter with the workshop's files in its blobs."""
+
+    def __init__(self, folder: Path, workshop: Any, limits: PoolLimits | None = None) -> None:
+        self.folder = folder
+        self.workshop = workshop
+        self.blobs = CountedBlobs(folder / "blobs")
+        self.converter = LocalConverter(self.blobs, folder / "work", limits=limits)
+
+    async def request(
+        self,
+        *ladder: RecipeName,
+        source: str = "digits.keras",
+        calibration: str | None = "calibration.npz",
+        **changes: Any,
+    ) -> ConversionRequest:
+        return replace(
+            ConversionRequest(
+                device_class="pi",
+                source=await self.blobs.put(self.workshop.read(source)),
+                source_format="keras",
+                ladder=ladder or ("int8",),
+                limits=LIMITS,
+                evaluation=await self.blobs.put(self.workshop.read("evaluation.npz")),
+                calibration=await self.blobs.put(self.workshop.read(calibration)) if calibration else None,
+                preprocess=Preprocess(scale=1 / 16),
+                postprocess=Postprocess(labels=tuple("0123456789")),
+            ),
+            **changes,
+        )
+
+    async def convert(self, *ladder: RecipeName, **changes: Any) -> Outcome:
+        return await self.converter.convert(await self.request(*ladder, **changes), ignore)
+
+    async def make(self, *ladder: RecipeName, **changes: Any) -> Made:
+        made = (await self.convert(*ladder, **changes)).made
+        assert made is not None
+        return made
+
+    async def refusal(self, *ladder: RecipeName, **changes: Any) -> ConversionError:
+        with pytest.raises(ConversionError) as refused:
+            await self.convert(*ladder, **changes)
+        return refused.value
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def bench(workshop: Any, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Bench]:
+    made = Bench(tmp_path_factory.mktemp("bench"), workshop)
+    yield made
+    await made.converter.close()
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def new_bench(workshop: Any, tmp_path: Path) -> AsyncIterator[Callable[..., Bench]]:
+    made: list[Bench] = []
+
+    def make(**limits: Any) -> Bench:
+        made.append(Bench(tmp_path, workshop, PoolLimits(**limits)))
+        return made[-1]
+
+    yield make
+    for each in made:
+        await each.converter.close()
+
+
+# --- what is made ------------------------------------------------------------------------------------------------
+
+
+async def test_the_same_request_again_takes_under_a_hundredth_and_asks_no_worker(
+    new_bench: Callable[..., Bench],
+) -> None:
+    cold = new_bench()
+    begun = time.monotonic()
+    first = await cold.make("float32")
+    took, handed_out, begun = time.monotonic() - begun, len(cold.blobs.handed_out), time.monotonic()
+    again = await cold.make("float32")
+    assert time.monotonic() - begun < took / 100
+    assert (first.cached, again.cached) == (False, True)
+    assert len(cold.blobs.handed_out) == handed_out
+    assert replace(again, cached=False, seconds=first.seconds) == first
+
+
+@pytest.mark.parametrize(
+    ("recipe", "smallest", "largest"),
+    [("float32", 0.9, 1.1), ("float16", 0.5, 0.6), ("dynamic-int8", 0.25, 0.4), ("int8", 0.25, 0.45)],
+)
+async def test_each_recipe_has_its_size_and_answers_as_the_source(
+    bench: Bench, recipe: RecipeName, smallest: float, largest: float
+) -> None:
+    made = await bench.make(recipe)
+    weights = 4 * 44_000
+    assert smallest < made.size / weights < largest
+    assert made.agreement >= 0.99
+    assert made.accuracy >= 0.95
+    assert made.evaluated == 597
+    assert made.size == await bench.blobs.size(made.model)
+
+
+async def test_int8_takes_and_gives_int8_and_the_others_float32(bench: Bench) -> None:
+    whole, dynamic = await bench.make("int8"), await bench.make("dynamic-int8")
+    assert whole.signature.inputs[0].dtype == whole.signature.outputs[0].dtype == "int8"
+    assert whole.signature.inputs[0].quantization is not None
+    assert whole.signature.inputs[0].quantization.scale == pytest.approx(1 / 255, rel=0.01)
+    assert dynamic.signature.inputs[0].dtype == dynamic.signature.outputs[0].dtype == "float32"
+    assert whole.signature.inputs[0].shape == (1, 8, 8, 1)
+
+
+async def test_int8_has_integer_operators_only(bench: Bench) -> None:
+    made = await bench.make("int8")
+    assert made.operators["CONV_2D"] == 5
+    assert not {"QUANTIZE", "DEQUANTIZE"} & made.operators.keys()
+
+
+async def test_golden_samples_are_the_variants_own_answers(bench: Bench) -> None:
+    made = await bench.make("int8")
+    assert made.golden_size <= MAX_GOLDEN_BYTES
+    with np.load(io.BytesIO(await bench.blobs.get(made.golden))) as golden:
+        assert (golden["x0"].shape, golden["x0"].dtype) == ((4, 8, 8, 1), np.float32)
+        assert (golden["y0"].shape, golden["y0"].dtype) == ((4, 10), np.float32)
+        assert golden["x0"].max() <= 1.0
+        assert golden["y0"].sum(axis=1) == pytest.approx(1, abs=0.05)
+    assert made.golden_tolerance < 0.05
+
+
+async def test_weights_lie_inside_the_flatbuffer(bench: Bench) -> None:
+    made = await bench.make("dynamic-int8", source="wide.keras", limits=ParityLimits(0, 1))
+    from litefleet_controller.convert.flatbuffer import parse
+
+    buffers = parse(await bench.blobs.get(made.model)).buffers
+    assert max(len(b.data) for b in buffers if b.data is not None) > 256 * 1024
+    assert all(b.offset == 0 and b.size == 0 for b in buffers)
+
+
+async def test_a_class_with_other_limits_reuses_the_variant(bench: Bench) -> None:
+    await bench.make("int8")
+    assert (await bench.make("int8", device_class="other", limits=ParityLimits(0.5, 0.5))).cached
+
+
+async def test_the_toolchain_is_recorded(bench: Bench) -> None:
+    assert {"tensorflow", "keras", "litert-quantizer", "ai-edge-litert"} <= (await bench.make("int8")).toolchain.keys()
+
+
+async def test_progress_goes_forward_through_the_stages(bench: Bench) -> None:
+    told: list[Progress] = []
+    request = await bench.request("int8", calibration_samples=50)
+    await bench.converter.convert(request, told.append)
+    stages = list(dict.fromkeys(p.stage for p in told))
+    assert stages == ["queued", "calibrating", "quantizing", "evaluating"]
+    assert [p.percent for p in told] == sorted(p.percent for p in told)
+
+
+async def test_identical_requests_share_one_computation(bench: Bench) -> None:
+    request = await bench.request("int8", calibration_samples=40)
+    bench.blobs.handed_out.clear()
+    outcomes = await asyncio.gather(*(bench.converter.convert(request, ignore) for _ in range(3)))
+    assert bench.blobs.handed_out.count(request.calibration) == 1
+    assert len({o.made.model for o in outcomes if o.made}) == 1
+
+
+async def test_two_classes_of_one_source_share_its_freezing(bench: Bench) -> None:
+    requests = [await bench.request(r, preprocess=Preprocess(scale=1 / 16, offset=1e-6)) for r in ("float16", "int8")]
+    bench.blobs.handed_out.clear()
+    outcomes = await asyncio.gather(*(bench.converter.convert(r, ignore) for r in requests))
+    assert all(o.made and not o.made.cached for o in outcomes)
+    assert bench.blobs.handed_out.count(requests[0].source) == 1
+
+
+async def test_the_controllers_process_stays_light(bench: Bench) -> None:
+    await bench.make("int8")
+    assert not {"tensorflow", "keras", "litert_quantizer"} & sys.modules.keys()
+
+
+# --- the ladder --------------------------------------------------------------------------------------------------
+
+
+async def test_a_wrongly_scaled_calibration_set_costs_int8_and_the_next_rung_is_taken(bench: Bench) -> None:
+    outcome = await bench.convert("int8", "float16", calibration="calibration-wrong-scale.npz")
+    assert outcome.made is not None
+    assert outcome.made.recipe == "float16"
+    (refused,) = outcome.refused
+    assert (refused.recipe, refused.code) == ("int8", "ParityFailed")
+    assert "of 597 samples; the class asks for 95%; accuracy 0." in refused.message
+
+
+async def test_a_class_that_has_only_int8_is_refused(bench: Bench) -> None:
+    outcome = await bench.convert("int8", calibration="calibration-wrong-scale.npz")
+    assert outcome.made is None
+    assert [r.code for r in outcome.refused] == ["ParityFailed"]
+
+
+async def test_what_is_too_large_is_refused_with_both_numbers(bench: Bench) -> None:
+    outcome = await bench.convert("float32", "int8", limits=replace(LIMITS, max_artifact_bytes=100_000))
+    assert outcome.made is not None
+    assert outcome.made.recipe == "int8"
+    assert [r.code for r in outcome.refused] == ["TooLarge"]
+    assert "the class takes 100000" in outcome.refused[0].message
+
+
+async def test_int8_without_a_calibration_set_is_refused(bench: Bench) -> None:
+    outcome = await bench.convert("int8", "float32", calibration=None)
+    assert [r.code for r in outcome.refused] == ["CalibrationMissing"]
+    assert outcome.made is not None
+
+
+async def test_a_broken_calibration_set_costs_only_the_rung_that_needs_it(bench: Bench) -> None:
+    file = io.BytesIO()
+    np.savez(file, x=np.zeros((5, 9, 9)))
+    request = await bench.request("int8", "float32")
+    request = replace(request, calibration=await bench.blobs.put(file.getvalue()))
+    outcome = await bench.converter.convert(request, ignore)
+    assert outcome.made is not None
+    assert outcome.refused[0].code == "CalibrationInvalid"
+    assert "(5, 9, 9), and the model takes (N, 8, 8, 1)" in outcome.refused[0].message
+
+
+# --- what is refused ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("source", "code", "says"),
+    [
+        ("lambda.keras", "UnsafeLayer", "is a Lambda"),
+        ("custom.keras", "UnsafeLayer", "Shop>Special"),
+        ("any-size.keras", "BadShape", "(None, None, None, 1)"),
+        ("flex.keras", "UnsupportedOp", ""),
+        ("nan.keras", "BadOutput", "597 of 597 samples"),
+        ("two-inputs.keras", "FormatUnsupported", "2 inputs"),
+        ("evaluation.npz", "FormatMismatch", "no config.json"),
+    ],
+)
+async def test_a_source_that_cannot_be_used_is_refused_for_good(
+    bench: Bench, source: str, code: str, says: str
+) -> None:
+    refused = await bench.refusal("float32", source=source)
+    assert (refused.code, refused.final) == (code, True)
+    assert says in str(refused)
+    assert "\n" not in str(refused)
+
+
+@pytest.mark.parametrize(("offset", "code"), [(0, "Empty"), (1, "FormatMismatch"), (5000, "FormatMismatch")])
+async def test_a_cut_source_is_refused(bench: Bench, offset: int, code: str) -> None:
+    request = await bench.request("float32")
+    cut = await bench.blobs.put(bench.workshop.read("digits.keras")[:offset])
+    with pytest.raises(ConversionError) as refused:
+        await bench.converter.convert(replace(request, source=cut), ignore)
+    assert (refused.value.code, refused.value.final) == (code, True)
+
+
+async def test_weights_with_a_flipped_bit_are_refused(bench: Bench) -> None:
+    data = bytearray(bench.workshop.read("digits.keras"))
+    data[len(data) // 2] ^= 0x10
+    request = replace(await bench.request("float32"), source=await bench.blobs.put(bytes(data)))
+    with pytest.raises(ConversionError) as refused:
+        await bench.converter.convert(request, ignore)
+    assert (refused.value.code, refused.value.final) == ("FormatMismatch", True)
+
+
+@pytest.mark.parametrize("source_format", ["savedModel", "tflite"])
+async def test_other_formats_are_refused(bench: Bench, source_format: str) -> None:
+    refused = await bench.refusal("float32", source_format=source_format)
+    assert (refused.code, refused.final) == ("FormatUnsupported", True)
+
+
+async def test_fewer_classes_than_labels_are_refused(bench: Bench) -> None:
+    refused = await bench.refusal("float32", postprocess=Postprocess(labels=tuple("0123456789ab")))
+    assert (refused.code, refused.final) == ("SignatureChanged", True)
+    assert "10 classes" in str(refused)
+    assert "12" in str(refused)
+
+
+async def test_a_bad_evaluation_set_is_refused(bench: Bench) -> None:
+    request = await bench.request("float32")
+    request = replace(request, evaluation=request.calibration or "")
+    with pytest.raises(ConversionError, match="no array 'y'") as refused:
+        await bench.converter.convert(request, ignore)
+    assert (refused.value.code, refused.value.final) == ("EvaluationInvalid", True)
+
+
+async def test_a_source_that_is_gone_is_refused(bench: Bench) -> None:
+    refused = await bench.refusal("float32", evaluation="sha256:" + "0" * 64)
+    assert (refused.code, refused.final) == ("NotFound", True)
+
+
+async def test_missing_tools_are_named(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(toolchain, "_TENSORFLOW", ("tensorflow-that-is-not-there",))
+    refused = await bench.refusal("float32")
+    assert refused.code == "ToolMissing"
+    assert refused.hint == "install litefleet-controller[convert]"
+
+
+async def test_a_full_disk_may_be_tried_again(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def full(_: bytes) -> str:
+        raise StorageFullError("/blobs", "No space left on device")
+
+    request = await bench.request("int8", calibration_samples=30)
+    monkeypatch.setattr(bench.blobs, "put", full)
+    with pytest.raises(ConversionError, match="No space left") as refused:
+        await bench.converter.convert(request, ignore)
+    assert (refused.value.code, refused.value.final) == ("StorageFailed", False)
+
+
+# --- what goes wrong ---------------------------------------------------------------------------------------------
+
+
+async def test_a_variant_whose_blob_is_gone_is_made_again(bench: Bench) -> None:
+    first = await bench.make("float16")
+    await bench.blobs.delete(first.model)
+    again = await bench.make("float16")
+    assert not again.cached
+    assert again.model == first.model
+    assert await bench.blobs.size(again.model) == again.size
+
+
+async def test_a_damaged_cache_entry_is_made_again(bench: Bench) -> None:
+    first = await bench.make("dynamic-int8")
+    for entry in (bench.folder / "work" / "cache" / "variants").iterdir():
+        entry.chmod(0o644)
+        entry.write_text(entry.read_text()[:40])
+    again = await bench.make("dynamic-int8")
+    assert not again.cached
+    assert again.model == first.model
+
+
+async def test_a_worker_killed_in_the_middle_is_replaced_and_makes_the_same_bytes(
+    bench: Bench, new_bench: Callable[..., Bench]
+) -> None:
+    expected = await bench.make("int8")
+    other = new_bench()
+    request = await other.request("int8")
+
+    def kill(progress: Progress) -> None:
+        if progress.stage == "loading":
+            os.kill(other.converter.worker_pids[0], signal.SIGKILL)
+
+    with pytest.raises(ConversionError, match="SIGKILL while loading") as crashed:
+        await other.converter.convert(request, kill)
+    assert (crashed.value.code, crashed.value.final) == ("WorkerCrashed", False)
+    made = await other.make("int8")
+    assert (made.model, made.golden, made.cached) == (expected.model, expected.golden, False)
+
+
+async def test_a_worker_that_hangs_is_ended(new_bench: Callable[..., Bench]) -> None:
+    other = new_bench(worker=WorkerLimits(stage_seconds=3.0))
+
+    def hang(progress: Progress) -> None:
+        if progress.stage == "loading":
+            os.kill(other.converter.worker_pids[0], signal.SIGSTOP)
+
+    with pytest.raises(ConversionError, match="did not get on with loading") as late:
+        await other.converter.convert(await other.request("int8"), hang)
+    assert (late.value.code, late.value.final) == ("Timeout", False)
+
+
+async def test_a_worker_that_eats_memory_is_ended(new_bench: Callable[..., Bench]) -> None:
+    other = new_bench(worker=WorkerLimits(max_rss_bytes=150_000_000, watch_seconds=0.02))
+    refused = await other.refusal("int8")
+    assert (refused.code, refused.final) == ("MemoryLimit", False)
+    assert "150000000" in str(refused)
+
+
+async def test_a_worker_that_eats_time_is_ended(new_bench: Callable[..., Bench]) -> None:
+    other = new_bench(worker=WorkerLimits(cpu_seconds=1))
+    refused = await other.refusal("int8")
+    assert (refused.code, refused.final) == ("Timeout", False)
+    assert "1 s of CPU time" in str(refused)
+
+
+async def test_closing_in_the_middle_ends_the_request_and_its_worker(new_bench: Callable[..., Bench]) -> None:
+    other = new_bench()
+    begun = asyncio.Event()
+    request = await other.request("int8")
+    task = asyncio.create_task(
+        other.converter.convert(request, lambda p: begun.set() if p.stage == "loading" else None)
+    )
+    await begun.wait()
+    (pid,) = other.converter.worker_pids
+    await other.converter.close()
+    with pytest.raises(ConversionError, match="SIGKILL while loading"):
+        await task
+    assert not Path(f"/proc/{pid}").exists()
+    assert list((other.folder / "work" / "scratch").iterdir()) == []
+
+
+async def test_cancelling_the_only_request_ends_its_worker(new_bench: Callable[..., Bench]) -> None:
+    other = new_bench()
+    begun = asyncio.Event()
+    task = asyncio.create_task(
+        other.converter.convert(await other.request("int8"), lambda p: begun.set() if p.stage == "loading" else None)
+    )
+    await begun.wait()
+    (pid,) = other.converter.worker_pids
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    deadline = time.monotonic() + 10
+    while Path(f"/proc/{pid}").exists():
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.01)
+
+
+# --- training ----------------------------------------------------------------------------------------------------
+
+
+async def test_training_learns_the_digits_and_says_how_far_it_is(workshop: Any) -> None:
+    lines = [line for line in workshop.training if "epoch" in line]
+    assert [line["epoch"] for line in lines] == [1, 2, 3, 4, 5]
+    assert float(str(lines[-1]["heldOut"])) >= 0.95

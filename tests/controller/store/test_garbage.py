@@ -1,0 +1,88 @@
+"""Background garbage collection of dependents."""
+
+import asyncio
+from contextlib import aclosing
+
+import pytest
+
+from litefleet_controller.store.errors import NotFoundError
+from litefleet_controller.store.interface import Patch, Query
+
+
+def owned_by(*owners):
+    return [
+        {"apiVersion": "litefleet.dev/v1alpha1", "kind": o.key.kind, "name": o.key.name, "uid": o.uid} for o in owners
+    ]
+
+
+async def names(objects):
+    return [r.key.name for r in (await objects.list(Query("ModelRollout"))).records]
+
+
+async def test_dependents_go_with_their_owner(objects, rollout):
+    owner = await objects.create(rollout("owner"))
+    child = await objects.create(rollout("child", ownerReferences=owned_by(owner)))
+    await objects.create(rollout("grandchild", ownerReferences=owned_by(child)))
+    await objects.create(rollout("bystander"))
+    await objects.delete(owner.key)
+    assert await names(objects) == ["bystander"]
+
+
+async def test_a_dependent_of_two_owners_goes_with_the_last(objects, rollout):
+    one, two = await objects.create(rollout("one")), await objects.create(rollout("two"))
+    child = await objects.create(rollout("child", ownerReferences=owned_by(one, two)))
+    await objects.delete(one.key)
+    assert [o["name"] for o in (await objects.get(child.key)).json()["metadata"]["ownerReferences"]] == ["two"]
+    await objects.delete(two.key)
+    assert await names(objects) == []
+
+
+async def test_a_dependent_with_a_finalizer_is_marked(objects, rollout):
+    owner = await objects.create(rollout("owner"))
+    child = await objects.create(rollout("child", ownerReferences=owned_by(owner), finalizers=["litefleet.dev/hold"]))
+    await objects.delete(owner.key)
+    assert "deletionTimestamp" in (await objects.get(child.key)).json()["metadata"]
+    await objects.patch(child.key, Patch("merge", {"metadata": {"finalizers": None}}))
+    assert await names(objects) == []
+
+
+async def test_an_owner_held_by_a_finalizer_keeps_its_dependents(objects, rollout):
+    owner = await objects.create(rollout("owner", finalizers=["litefleet.dev/hold"]))
+    await objects.create(rollout("child", ownerReferences=owned_by(owner)))
+    await objects.delete(owner.key)
+    assert await names(objects) == ["child", "owner"]
+    await objects.patch(owner.key, Patch("merge", {"metadata": {"finalizers": None}}))
+    assert await names(objects) == []
+
+
+async def test_an_object_whose_owner_never_was_is_collected(objects, rollout):
+    reference = {"apiVersion": "litefleet.dev/v1alpha1", "kind": "Model", "name": "never", "uid": "never"}
+    record = await objects.create(rollout("orphan", ownerReferences=[reference]))
+    with pytest.raises(NotFoundError):
+        await objects.get(record.key)
+
+
+async def test_a_ring_of_owners_goes_as_a_whole(objects, rollout):
+    a = await objects.create(rollout("a"))
+    b = await objects.create(rollout("b", ownerReferences=owned_by(a)))
+    await objects.patch(a.key, Patch("merge", {"metadata": {"ownerReferences": owned_by(b)}}))
+    await objects.delete(a.key)
+    assert await names(objects) == []
+
+
+async def test_a_long_chain_of_owners_goes_without_recursion(objects, rollout):
+    owner = first = await objects.create(rollout("n0"))
+    for i in range(1, 150):
+        owner = await objects.create(rollout(f"n{i}", ownerReferences=owned_by(owner)))
+    await objects.delete(first.key)
+    assert await names(objects) == []
+
+
+async def test_the_watch_tells_of_each_dependent(objects, rollout):
+    owner = await objects.create(rollout("owner"))
+    await objects.create(rollout("child", ownerReferences=owned_by(owner)))
+    async with aclosing(objects.watch(Query("ModelRollout"), None)) as watch:
+        await objects.delete(owner.key)
+        async with asyncio.timeout(10):
+            events = [await anext(watch) for _ in range(2)]
+    assert [(e.type.value, e.record.key.name) for e in events] == [("DELETED", "owner"), ("DELETED", "child")]
