@@ -12,37 +12,36 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-import msgspec
-
 from litefleet_agent import effects as fx
 from litefleet_agent import events as ev
 from litefleet_agent import health
-from litefleet_agent.board import Self, State, reported
+from litefleet_agent.board import Self, State
 from litefleet_agent.core import advance
 from litefleet_agent.errors import AgentError
 from litefleet_agent.fetch import Fetcher
-from litefleet_agent.fileio import Disk
 from litefleet_agent.inbox import Inbox
 from litefleet_agent.interface import Incoming, Link
-from litefleet_agent.outbox import Outbox
 from litefleet_agent.pipeline.loop import Pipeline
 from litefleet_agent.probation import Probation
 from litefleet_agent.slots import Slots
 from litefleet_agent.state import Pointers
 from litefleet_agent.swap import Builder, Generation, HotSlot
-from litefleet_agent.telemetry import Meter, Window
+from litefleet_agent.telemetry import Meter
 from litefleet_agent.trial import TrialLimits, try_out
+from litefleet_agent.uplink import Uplink
 from litefleet_agent.verify import Trust, verify_artifact
 from litefleet_agent.workers import Worker
 from litefleet_protocol import codec, topics
 from litefleet_protocol.codes import Code
 from litefleet_protocol.envelope import PayloadType
 from litefleet_protocol.errors import ProtocolError
-from litefleet_protocol.messages import Ack, Capabilities, TelemetryWindow
+from litefleet_protocol.messages import Ack
 
 log = logging.getLogger(__name__)
 TICK_S = 0.1
 TELEMETRY_TICK_S = 0.5
+PIPELINES_END_S = 0.8
+"""Of the three seconds that an orderly end may take; the rest is for the broker."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,27 +74,23 @@ class Parts:
 
     me: Self
     state: State
-    state_file: Callable[[bytes], None]
-    """Keeps the last report for `litefleet-agent status`."""
-    disk: Disk
     slots: Slots
     pointers: Pointers
     link: Link
     fetcher: Fetcher
     inbox: Inbox
-    outbox: Outbox
+    uplink: Uplink
     trust: Trust
     builder: Builder
     builder_worker: Worker
     voucher_worker: Worker
     trial: TrialLimits
-    window_s: float
-    capabilities: Callable[[], Capabilities]
     make_place: Callable[[str], Place]
     pipelines: Mapping[str, Callable[[Place], Pipeline]]
     mailbox: "queue.SimpleQueue[Item]"
+    unlock: Callable[[], None]
+    """Gives the state directory free for another agent."""
     clock: Callable[[], float] = time.monotonic
-    wall: Callable[[], float] = time.time
     places: dict[str, Place] = field(default_factory=dict)
 
 
@@ -106,7 +101,6 @@ class Agent:
         self._parts = parts
         self._state = parts.state
         self._places_lock = threading.Lock()
-        self._sequence = 0
         self._stopping = threading.Event()
         self._backlog: deque[ev.Event] = deque()
         """Events whose consequences the disk did not take; retried in order."""
@@ -126,12 +120,12 @@ class Agent:
         self._stopping.set()
         self._parts.mailbox.put(None)
 
-    def run(self) -> None:
-        """Work until `stop`."""
+    def run(self) -> bool:
+        """Work until `stop`; False when a thread hangs in a model and only the end of the process ends it."""
         parts = self._parts
+        parts.mailbox.put(ev.Started())
         parts.builder_worker.start()
         parts.voucher_worker.start()
-        self._take(ev.Started())
         for slot, make in parts.pipelines.items():
             place = self.place(slot)
             place.pipeline = make(place)
@@ -139,7 +133,7 @@ class Agent:
         parts.link.start()
         while not self._stopping.is_set():
             self._turn()
-        self._end()
+        return self._end()
 
     def _turn(self) -> None:
         try:
@@ -153,15 +147,21 @@ class Agent:
         except Exception:  # the loop's edge: whatever went wrong, serving and the next event go on
             log.exception("main loop: event failed")
 
-    def _end(self) -> None:
+    def _end(self) -> bool:
         parts = self._parts
-        for place in list(parts.places.values()):
-            if place.pipeline is not None:
-                place.pipeline.stop(1.0)
-        self._gather_telemetry(everything=True)
+        places = list(parts.places.values())
+        pipelines = [place.pipeline for place in places if place.pipeline is not None]
+        for pipeline in pipelines:
+            pipeline.ask_to_stop()
+        end = parts.clock() + PIPELINES_END_S
+        stopped = [pipeline.wait(max(0.0, end - parts.clock())) for pipeline in pipelines]
+        for place in places:
+            parts.uplink.gather(place.meter, place.hot, everything=True)
         parts.link.stop()
         parts.builder_worker.stop()
         parts.voucher_worker.stop()
+        parts.unlock()
+        return all(stopped) and not any(place.stuck for place in places)
 
     # --- what comes in ---
 
@@ -176,7 +176,7 @@ class Agent:
                     self._advance(ev.Built(slot, ticket))
             case _:
                 if isinstance(item, ev.Connected):
-                    self._parts.outbox.reconnected()
+                    self._parts.uplink.reconnected()
                 self._advance(item)
 
     def _incoming(self, message: Incoming) -> None:
@@ -187,8 +187,7 @@ class Agent:
                 case topics.DownTopic(device, topics.Down.DESIRED) if device == self._parts.me.device:
                     self._parts.inbox.put(PayloadType.DESIRED, message.payload)
                 case topics.DownTopic(device, topics.Down.ACK) if device == self._parts.me.device:
-                    ack = codec.decode(Ack, message.payload)
-                    self._parts.outbox.acknowledge(ack.boot_id, ack.sequence)
+                    self._parts.uplink.acknowledged(codec.decode(Ack, message.payload))
                 case topics.ManifestTopic() | topics.ChunkTopic() as part:
                     self._parts.fetcher.message(part, message.payload, self._parts.clock())
                 case other:
@@ -212,8 +211,9 @@ class Agent:
         self._advance(ev.Tick())
         if now >= self._next_telemetry:
             self._next_telemetry = now + TELEMETRY_TICK_S
-            self._gather_telemetry(everything=False)
-            self._send_telemetry(now)
+            for place in list(self._parts.places.values()):
+                self._parts.uplink.gather(place.meter, place.hot)
+            self._parts.uplink.send_telemetry(now)
 
     def _watch(self, name: str, place: Place, now: float) -> None:
         """Hangs at any time, gates during probation."""
@@ -269,28 +269,17 @@ class Agent:
                 )
 
     def _carry_out(self, effect: fx.Effect) -> None:
-        parts = self._parts
+        """One row an effect. `Persist` was done first, by `_try`."""
         match effect:
-            case fx.Persist():
-                pass  # done first, by `_try`
-            case fx.StartFetch(slot, ticket, digest):
-                parts.fetcher.start(slot, ticket, digest, parts.clock())
-            case fx.StartVerify(slot, ticket, digest):
-                self._in_background(slot, ticket, lambda: self._verify(slot, ticket, digest))
-            case fx.StartCheck(slot, ticket, digest):
-                self._in_background(slot, ticket, lambda: self._check(digest, slot, ticket))
-            case fx.StartBuild(slot, ticket, digest):
-                if self.place(slot).hot.park_held(ticket, digest):
-                    parts.mailbox.put(ev.Built(slot, ticket))
-                else:
-                    self._in_background(slot, ticket, lambda: Ready(slot, ticket, parts.builder.build(digest)))
+            case fx.StartFetch() | fx.StartVerify() | fx.StartCheck() | fx.StartBuild():
+                self._start_work(effect)
             case fx.Flip(slot, ticket):
                 place = self.place(slot)
                 self._revive_if(place, hung=place.hot.flip(ticket))
             case fx.StartProbation():
                 self._start_probation(effect)
             case fx.StopWork(slot):
-                parts.fetcher.stop(slot)
+                self._parts.fetcher.stop(slot)
                 self._end_probation(self.place(slot))
             case fx.Settle(slot):
                 self.place(slot).hot.release()
@@ -298,9 +287,25 @@ class Agent:
                 place = self.place(slot)
                 self._revive_if(place, hung=place.hot.empty())
             case fx.Collect(keep):
-                parts.slots.collect(keep)
+                self._collect(keep)
             case fx.Report():
-                self._report()
+                self._parts.uplink.report(self._state)
+
+    def _start_work(self, effect: fx.StartFetch | fx.StartVerify | fx.StartCheck | fx.StartBuild) -> None:
+        parts = self._parts
+        slot, ticket, digest = effect.slot, effect.ticket, effect.digest
+        match effect:
+            case fx.StartFetch():
+                parts.fetcher.start(slot, ticket, digest, parts.clock())
+            case fx.StartVerify():
+                self._in_background(slot, ticket, lambda: self._verify(slot, ticket, digest))
+            case fx.StartCheck():
+                self._in_background(slot, ticket, lambda: self._check(slot, ticket, digest))
+            case fx.StartBuild():
+                if self.place(slot).hot.park_held(ticket, digest):
+                    parts.mailbox.put(ev.Built(slot, ticket))
+                else:
+                    self._in_background(slot, ticket, lambda: Ready(slot, ticket, parts.builder.build(digest)))
 
     def _in_background(self, slot: str, ticket: int, work: Callable[[], Ready | ev.Event]) -> None:
         """Run `work` on the builder thread, unless it is no longer wanted by then; its failure becomes an event."""
@@ -327,12 +332,18 @@ class Agent:
         manifest = verify_artifact(parts.slots, parts.trust, parts.me, digest)
         return ev.Verified(slot, ticket, manifest.version)
 
-    def _check(self, digest: str, slot: str, ticket: int) -> ev.Event:
+    def _check(self, slot: str, ticket: int, digest: str) -> ev.Event:
         verdict = try_out(self._parts.slots.complete(digest).path, self._parts.trial)
         if verdict.code:
             return ev.StepFailed(slot, ticket, verdict.code, verdict.message)
         log.info("checked: slot=%s artifact=%s samples=%d worst=%.3g", slot, digest, verdict.samples, verdict.worst)
         return ev.Checked(slot, ticket)
+
+    def _collect(self, keep: frozenset[str]) -> None:
+        try:
+            self._parts.slots.collect(keep)
+        except OSError as e:
+            log.warning("artifacts not collected: %s", e)
 
     def _start_probation(self, effect: fx.StartProbation) -> None:
         place = self.place(effect.slot)
@@ -349,60 +360,3 @@ class Agent:
     def _revive_if(self, place: Place, *, hung: bool) -> None:
         if hung and place.pipeline is not None:
             place.pipeline.start()
-
-    # --- what goes out ---
-
-    def _report(self) -> None:
-        self._sequence += 1
-        parts = self._parts
-        message = codec.encode(reported(self._state, parts.outbox.boot_id, self._sequence, parts.capabilities()))
-        parts.link.publish(topics.up(parts.me.device, topics.Up.REPORTED), message, retain=True)
-        try:
-            parts.state_file(message)
-        except OSError as e:
-            log.warning("report not kept on the disk: %s", e)
-
-    def _gather_telemetry(self, *, everything: bool) -> None:
-        for place in list(self._parts.places.values()):
-            live = place.hot.live
-            for window in place.meter.collect(
-                live.number if live else None, self._parts.window_s, everything=everything
-            ):
-                self._keep(window)
-
-    def _keep(self, window: Window) -> None:
-        outbox = self._parts.outbox
-        sequence = outbox.next_sequence()
-        message = TelemetryWindow(
-            boot_id=outbox.boot_id,
-            sequence=sequence,
-            slot=window.slot,
-            artifact=window.artifact,
-            version=window.version,
-            started=window.started,
-            seconds=window.seconds,
-            count=window.count,
-            errors=window.errors,
-            latency_ms=window.latency_ms,
-            confidence=window.confidence,
-            classes=window.classes,
-            rss_bytes=health.rss_bytes(),
-            temperature_c=health.temperature_c(),
-            longest_gap_ms=window.longest_gap_ms,
-            clock_trusted=health.clock_trusted(self._parts.wall()),
-        )
-        outbox.append(sequence, codec.encode(message))
-
-    def _send_telemetry(self, now: float) -> None:
-        parts = self._parts
-        if not parts.link.connected:
-            return
-        for record in parts.outbox.due(now):
-            if not parts.link.publish(topics.up(parts.me.device, topics.Up.TELEMETRY), record.data):
-                return
-            parts.outbox.sent(record, now)
-
-
-def report_bytes(data: bytes) -> bytes:
-    """A kept report, indented for people."""
-    return msgspec.json.format(data, indent=2)

@@ -11,6 +11,8 @@ from enum import StrEnum
 from litefleet_agent.state import Artifact, Saved, SavedSlot
 from litefleet_protocol.messages import Capabilities, Phase, Reported, SlotDesired, SlotReported
 
+REPORTED_BAD = 8
+"""Bad marks that are reported a slot, so that a report with every slot in use stays within its limit."""
 REMEMBERED_DIGESTS = 64
 """Attempts and bad marks that a slot keeps: more than any history, and bounded."""
 
@@ -181,7 +183,7 @@ def slot_reported(slot: Slot) -> SlotReported:
         code=slot.code,
         message=slot.message[:500],
         attempts=slot.attempts.get(wanted, 0) if wanted else 0,
-        bad=tuple(slot.bad),
+        bad=tuple(slot.bad)[-REPORTED_BAD:],
         received_chunks=slot.received,
         total_chunks=slot.total,
     )

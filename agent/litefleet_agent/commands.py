@@ -2,6 +2,7 @@
 
 import argparse
 import logging
+import os
 import signal
 import sys
 from typing import TextIO
@@ -67,7 +68,9 @@ def _run(given: argparse.Namespace) -> None:
     agent = compose(given.state_dir, settings)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda _number, _frame: agent.stop())
-    agent.run()
+    if not agent.run():
+        logging.shutdown()
+        os._exit(0)  # a thread hangs in native code: an ordinary exit would tear down what it still uses
 
 
 def _status(given: argparse.Namespace) -> None:

@@ -18,6 +18,7 @@ from litefleet_agent.errors import AgentError
 from litefleet_agent.fetch import Fetcher
 from litefleet_agent.fileio import Disk
 from litefleet_agent.inbox import Inbox
+from litefleet_agent.interface import Link
 from litefleet_agent.link import Address, MqttLink, tls_context
 from litefleet_agent.outbox import Outbox
 from litefleet_agent.pipeline import sink, source
@@ -28,6 +29,7 @@ from litefleet_agent.state import Pointers
 from litefleet_agent.swap import Builder, HotSlot
 from litefleet_agent.telemetry import Meter
 from litefleet_agent.trial import TrialLimits
+from litefleet_agent.uplink import Board, Uplink
 from litefleet_agent.verify import Trust
 from litefleet_agent.workers import Worker
 from litefleet_protocol.codes import Code
@@ -53,7 +55,8 @@ def compose(state_dir: Path, config: Config) -> Agent:
     """
     disk = Disk()
     who = identity.load(disk, state_dir)
-    if disk.lock(state_dir / "lock") is None:
+    lock = disk.lock(state_dir / "lock")
+    if lock is None:
         raise AgentError(
             Code.INTERNAL, f"another agent runs on {state_dir}", hint="give each agent its own --state-dir"
         )
@@ -75,8 +78,6 @@ def compose(state_dir: Path, config: Config) -> Agent:
         Parts(
             me=me,
             state=restored(me, pointers.load(), RetryPolicy()),
-            state_file=lambda data: disk.replace(state_dir / LAST_REPORT, data),
-            disk=disk,
             slots=slots,
             pointers=pointers,
             link=link,
@@ -89,19 +90,29 @@ def compose(state_dir: Path, config: Config) -> Agent:
                 random=random.random,
             ),
             inbox=Inbox(trust, voucher, emit=mailbox.put, random=random.random),
-            outbox=Outbox(disk, state_dir / "outbox", secrets.token_hex(8)),
+            uplink=_uplink(host, link, me.device),
             trust=trust,
             builder=Builder(slots, LiteRT(), threads=config.runtime.threads),
             builder_worker=Worker("builder"),
             voucher_worker=voucher,
             trial=TrialLimits(config.limits.check_seconds, config.limits.check_memory_bytes, config.runtime.threads),
-            window_s=config.telemetry.window_seconds,
-            capabilities=_capabilities(host),
             make_place=lambda slot: _place(slot, config),
             pipelines={slot: _pipeline(host, part) for slot, part in config.pipelines.items()},
             mailbox=mailbox,
+            unlock=lambda: disk.unlock(lock),
         )
     )
+
+
+def _uplink(host: _Host, link: Link, device: str) -> Uplink:
+    board = Board(
+        device,
+        _capabilities(host),
+        lambda report: host.disk.replace(host.state_dir / LAST_REPORT, report),
+        time.time,
+    )
+    outbox = Outbox(host.disk, host.state_dir / "outbox", secrets.token_hex(8))
+    return Uplink(board, link, outbox, window_s=host.config.telemetry.window_seconds)
 
 
 def _capabilities(host: _Host) -> Callable[[], Capabilities]:

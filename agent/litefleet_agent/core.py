@@ -29,7 +29,9 @@ from litefleet_agent.board import (
 )
 from litefleet_agent.state import Artifact
 from litefleet_protocol.codes import Code, is_rejected
+from litefleet_protocol.limits import MAX_SLOTS
 from litefleet_protocol.messages import Desired, SlotDesired
+from litefleet_protocol.names import is_digest, is_name
 
 REPORT_INTERVAL_S = 1.0
 """Progress is reported at most this often; a change of phase at once."""
@@ -55,23 +57,25 @@ def advance(state: State, event: ev.Event, now: float) -> tuple[State, tuple[fx.
 
 
 def _react(state: State, event: ev.Event, now: float) -> tuple[State, Effects]:
+    after = state
+    wanted: Effects = []
     match event:
         case ev.DesiredReceived(desired):
-            return _desired(state, desired, now)
+            after, wanted = _desired(state, desired, now)
         case ev.DesiredRefused(code, message):
-            return replace(state, code=code, message=message), []
+            after = replace(state, code=code, message=message)
         case ev.EpochReceived(fleet, epoch, jitter_s):
-            if fleet != state.me.fleet or epoch <= state.epoch:
-                return state, []
-            return replace(state, epoch=epoch, report_at=now + jitter_s), []
+            if fleet == state.me.fleet and epoch > state.epoch:
+                after = replace(state, epoch=epoch, report_at=now + jitter_s)
         case ev.Started():
-            return _each(state, _start, now)
+            after, wanted = _each(state, _start, now)
         case ev.Tick():
-            return _each(state, _tick, now)
+            after, wanted = _each(state, _tick, now)
         case ev.Connected() | ev.Disconnected():
-            return state, []
+            pass
         case _:
-            return _slot_event(state, event, now)
+            after, wanted = _slot_event(state, event, now)
+    return after, wanted
 
 
 def _report(before: State, after: State, event: ev.Event, now: float) -> tuple[State, Effects]:
@@ -89,7 +93,7 @@ def _report(before: State, after: State, event: ev.Event, now: float) -> tuple[S
 
 
 def _visible(state: State) -> object:
-    """What is reported at once when it changes: all but the chunk counts and the epoch, which is answered with jitter."""
+    """What is reported at once when it changes: all but chunk counts, and the epoch, which is answered with jitter."""
     slots = {name: slot_reported(replace(s, received=0, total=0)) for name, s in state.slots.items()}
     return state.counter, state.code, state.message, slots
 
@@ -123,11 +127,26 @@ def refused(state: State, desired: Desired) -> tuple[str, str] | None:
         return Code.WRONG_DEVICE, f"desired state of {desired.namespace}/{desired.device} in fleet {desired.fleet}"
     if desired.device_class != me.device_class:
         return Code.WRONG_CLASS, f"desired state for class {desired.device_class}; this board is {me.device_class}"
+    unfit = _unfit(desired)
+    if unfit is not None:
+        return Code.BAD_MESSAGE, unfit
     if (desired.epoch, desired.counter) < (state.epoch, state.counter):
         return (
             Code.STALE_EPOCH,
             f"desired state {desired.epoch}/{desired.counter} is older than {state.epoch}/{state.counter}",
         )
+    return None
+
+
+def _unfit(desired: Desired) -> str | None:
+    """What no controller should sign, and what must not reach topics or file names."""
+    if len(desired.slots) > MAX_SLOTS:
+        return f"{len(desired.slots)} slots; the limit is {MAX_SLOTS}"
+    for name, slot in desired.slots.items():
+        if not is_name(name):
+            return f"{name[:80]!r} can't name a slot"
+        if not is_digest(slot.artifact) or not (slot.fallback is None or is_digest(slot.fallback)):
+            return f"slot {name}: an artifact that isn't a digest"
     return None
 
 

@@ -165,14 +165,26 @@ class Fetcher:
     def _progress(self, transfer: _Transfer, manifest: ArtifactManifest, now: float) -> None:
         total = len(manifest.chunks)
         self._emit(ev.FetchProgressed(transfer.slot, transfer.ticket, len(transfer.held), total))
-        if len(transfer.held) == total:
-            self._slots.finish(transfer.digest, manifest)
+        if len(transfer.held) == total and self._finish(transfer, manifest):
             del self._transfers[transfer.slot]
             self._emit(ev.Fetched(transfer.slot, transfer.ticket))
             return
         for index in chunks.missing(total, transfer.held, CHUNK_WINDOW):
             if index not in transfer.awaited:
                 self._await(transfer, index, now)
+
+    def _finish(self, transfer: _Transfer, manifest: ArtifactManifest) -> bool:
+        """Put the artifact in its place; False when chunks went bad on the disk after they had been checked."""
+        try:
+            self._slots.finish(transfer.digest, manifest)
+        except AgentError as e:
+            transfer.held = transfer.folder.held_chunks(manifest)
+            if len(transfer.held) == len(manifest.chunks):
+                raise AgentError(
+                    Code.BAD_MESSAGE, f"a manifest at odds with itself: every chunk is right, but {e}"
+                ) from e
+            return False
+        return True
 
     def _await(self, transfer: _Transfer, index: int, now: float) -> None:
         patience = self._patience.first_s

@@ -133,7 +133,7 @@ class Disk:
         return shutil.disk_usage(path).free
 
     def lock(self, path: Path) -> int | None:
-        """Lock a file for this process's life; a descriptor to close for unlocking, or None when another holds it."""
+        """Lock a file for this process's life; a descriptor for `unlock`, or None when another holds it."""
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -141,6 +141,10 @@ class Disk:
             os.close(descriptor)
             return None
         return descriptor
+
+    def unlock(self, descriptor: int) -> None:
+        """Give up what `lock` got."""
+        os.close(descriptor)
 
 
 def _write_all(descriptor: int, data: bytes) -> None:

@@ -1,4 +1,4 @@
-"""How the board is: memory, disk, temperature, and whether its clock can be believed. Read when asked, never watched."""
+"""How the board is: memory, temperature, and whether its clock can be believed. Read when asked, never watched."""
 
 import os
 import platform

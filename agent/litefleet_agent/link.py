@@ -92,7 +92,7 @@ class MqttLink:
         """Say that the board is offline, and end."""
         self._ended.set()
         if self._thread.is_alive():
-            self._thread.join(2.0)
+            self._thread.join(1.5)
 
     def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> bool:
         """Send at QoS 1; False when it can't be taken."""

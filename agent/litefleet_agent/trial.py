@@ -1,5 +1,6 @@
 """The parent's side of `check`: one child, its limits, and what its death means. Called on the builder thread."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -32,8 +33,10 @@ def try_out(directory: Path, limits: TrialLimits) -> Verdict:
         f"--cpu-seconds={int(limits.seconds * limits.threads) + 1}",
         f"--threads={limits.threads}",
     ]
+    # OpenBLAS reserves address space for each of the machine's cores; the limit is meant for the model.
+    environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1"}
     try:
-        done = subprocess.run(command, capture_output=True, timeout=limits.seconds, check=False)
+        done = subprocess.run(command, capture_output=True, timeout=limits.seconds, check=False, env=environment)
     except subprocess.TimeoutExpired:
         return Verdict(str(Code.TIMEOUT), f"no answer to its golden samples within {limits.seconds:g} s")
     except OSError as e:

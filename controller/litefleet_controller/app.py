@@ -189,6 +189,10 @@ async def _run(
         await _lead(epoch, keep, deliver, converter)
 
     leadership = Leadership(keep.leases, replica, utc_now, lead)
+    # Before the tasks: a port that is taken is this function's own error, not one of a group.
+    server = await _server(settings, authority, keep, deliver)
+    stack.push_async_callback(server.stop)
+    url, path = await _open_doors(settings, server, authority, keep)
     async with _tasks() as start:
         for task in (
             deliver.ingest.run(),
@@ -205,8 +209,6 @@ async def _run(
             leadership.run(),
         ):
             start(task)
-        server = await _server(settings, authority, keep, deliver)
-        url, path = await _open_doors(settings, server, authority, keep)
         ready(url, path)
         log.info("ready", url=url, broker=deliver.broker, fleet=authority.fleet)
         await stop.wait()

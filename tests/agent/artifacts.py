@@ -19,6 +19,8 @@ from litefleet_protocol.tensors import Postprocess, Preprocess, Signature, Tenso
 
 DATA = Path(__file__).parent / "data"
 LABELS = ("zero", "one", "two")
+LABELLED = Postprocess(labels=LABELS)
+AS_IT_IS = Preprocess()
 FLOAT_SIGNATURE = Signature(
     inputs=(TensorSpec(name="x", shape=(1, 4), dtype="float32"),),
     outputs=(TensorSpec(name="z", shape=(1, 3), dtype="float32"),),
@@ -80,8 +82,8 @@ def make(
     namespace: str = "default",
     device_class: str = "rpi-4",
     signature: Signature = FLOAT_SIGNATURE,
-    postprocess: Postprocess = Postprocess(labels=LABELS),
-    preprocess: Preprocess = Preprocess(),
+    postprocess: Postprocess = LABELLED,
+    preprocess: Preprocess = AS_IT_IS,
     tolerance: float = 1e-3,
     chunk_bytes: int = 64 * 1024,
     runtime: str = "litert",

@@ -45,7 +45,7 @@ class Broker:
         self._process = subprocess.Popen(
             [MOSQUITTO, "-c", str(self._config)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
-        until(lambda: self._answers(), "mosquitto listens")
+        until(self._answers, "mosquitto listens")
 
     def _answers(self) -> bool:
         try:
@@ -83,6 +83,7 @@ class Client:
         self._client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id=name, protocol=mqtt.MQTTv5)
         if tls is not None:
             self._client.tls_set_context(tls)
+        self._client.reconnect_delay_set(1, 1)
         self._client.on_connect = self._on_connect
         self._client.on_subscribe = lambda *_: self._subscribed.set()
         self._client.on_message = self._on_message
@@ -103,6 +104,11 @@ class Client:
     def received(self, suffix: str) -> list[bytes]:
         with self._lock:
             return [payload for topic, payload, _ in self.messages if topic.endswith(suffix)]
+
+    def wait_subscribed_again(self) -> None:
+        """After the broker was killed and started: paho reconnects by itself."""
+        self._subscribed.clear()
+        until(self._subscribed.is_set, "subscribed again")
 
     def close(self) -> None:
         self._client.disconnect()

@@ -8,13 +8,11 @@ from litefleet_agent.slots import ArtifactFolder
 from litefleet_agent.trial import TrialLimits, try_out
 from litefleet_protocol.tensors import Postprocess, Signature, TensorSpec
 
-from .artifacts import DATA, FLOAT_SIGNATURE, LABELS, WIDE_SIGNATURE, Key, golden_for, make, make_from, npz
+from .artifacts import DATA, FLOAT_SIGNATURE, LABELS, WIDE_SIGNATURE, golden_for, make, make_from, npz
 
 LIMITS = TrialLimits(seconds=60, memory_bytes=1024**3)
 RAW = Postprocess(kind="none")
 WIDE_GOLDEN = npz(x0=np.ones((2, 4), np.float32), y0=np.zeros((2, 4), np.float32))
-
-
 
 
 def put(tmp_path, made):

@@ -10,6 +10,8 @@ from litefleet_agent.board import RetryPolicy, Self, State, Step, reported, rest
 from litefleet_agent.core import advance
 from litefleet_agent.health import capabilities
 from litefleet_agent.state import Artifact, Saved, SavedSlot
+from litefleet_protocol import codec
+from litefleet_protocol.limits import MAX_CONTROL_BYTES
 from litefleet_protocol.messages import Desired, SlotDesired
 
 ME = Self("fleet1", "default", "pi-1", "rpi-4")
@@ -17,7 +19,9 @@ A, B, C = (f"sha256:{letter * 64}" for letter in "abc")
 
 
 def desired(slots, *, epoch=1, counter=1, **changes):
-    named = {n: (s if isinstance(s, SlotDesired) else SlotDesired(artifact=s, version=f"v-{s[7]}")) for n, s in slots.items()}
+    named = {
+        n: (s if isinstance(s, SlotDesired) else SlotDesired(artifact=s, version=f"v-{s[7]}")) for n, s in slots.items()
+    }
     fields = {"fleet": "fleet1", "namespace": "default", "device": "pi-1", "device_class": "rpi-4", **changes}
     return ev.DesiredReceived(Desired(epoch=epoch, counter=counter, slots=named, **fields))
 
@@ -406,3 +410,38 @@ def test_version_of_a_fallback_comes_from_its_manifest():
     board.until(Step.IDLE)
     assert board.slot().current.version == "from-manifest"
     assert replace(board.slot(), message="") is not board.slot()
+
+
+@pytest.mark.parametrize(
+    "slots",
+    [
+        {"Digits!": A},
+        {"digits": "sha256:short"},
+        {"digits": SlotDesired(artifact=A, version="v", fallback="../../etc")},
+        {f"slot-{n}": A for n in range(65)},
+    ],
+)
+def test_desired_state_that_cannot_be_meant_is_a_bad_message(slots):
+    board = serving_a()
+    board.take(desired(slots, counter=2))
+    assert (board.state.code, board.slot().serving.digest) == ("BadMessage", A)
+
+
+def test_report_of_a_full_board_stays_within_its_limit():
+    board = Board()
+    board.take(desired({f"slot-{n}": f"sha256:{n:064x}" for n in range(64)}))
+    bad = {f"sha256:{n:064x}": "ModelCrashed" for n in range(64)}
+    slots = {n: replace(s, bad=bad, message="x" * 1000) for n, s in board.state.slots.items()}
+    full = reported(replace(board.state, slots=slots), "boot", 1, capabilities(None))
+    assert len(codec.encode(full)) < MAX_CONTROL_BYTES
+
+
+def test_desired_state_that_arrives_on_the_way_back_is_followed_afterwards():
+    board = serving_a()
+    board.take(desired({"digits": B}, counter=2))
+    board.until(Step.PROBATION)
+    board.fail("BadOutput")
+    board.take(desired({"digits": C}, counter=3))
+    assert board.slot().step is Step.RETURNING
+    board.until(Step.IDLE)
+    assert (board.slot().serving.digest, board.slot().code) == (C, "")

@@ -1,9 +1,11 @@
 """Fetching, against a real mosquitto: the window, silence, resumption, damage, and what doesn't fit."""
 
+import hashlib
 import queue
 import random
 import time
 
+import msgspec
 import pytest
 
 from litefleet_agent import events as ev
@@ -12,7 +14,8 @@ from litefleet_agent.fileio import Disk
 from litefleet_agent.interface import Incoming
 from litefleet_agent.link import Address, MqttLink
 from litefleet_agent.slots import SPARE_BYTES, Slots
-from litefleet_protocol import codec, topics
+from litefleet_protocol import codec, envelope, topics
+from litefleet_protocol.envelope import PayloadType
 from litefleet_protocol.limits import CHUNK_WINDOW
 from litefleet_protocol.messages import Need
 
@@ -172,7 +175,7 @@ def test_need_grows_more_patient(board, controller, key):
     made = many_chunks(key)
     board.start(made.digest)
     until(lambda: (board.pump(), len(controller.received("/up/need")) >= 3)[1], "three needs")
-    moments = board.fetcher._transfers["digits"].awaited[-1].patience_s  # noqa: SLF001
+    moments = board.fetcher._transfers["digits"].awaited[-1].patience_s
     assert moments >= 0.6
 
 
@@ -270,3 +273,15 @@ def test_collect_keeps_what_is_named_and_removes_the_rest(board, controller, key
     board.slots.collect(frozenset({made.digest}))
     assert board.slots.holds(made.digest)
     assert not board.slots.complete(other.digest).path.exists()
+
+
+def test_manifest_at_odds_with_itself_is_final(board, controller, key):
+    made = many_chunks(key)
+    files = tuple(msgspec.structs.replace(f, digest=f"sha256:{'0' * 64}") for f in made.manifest.files)
+    payload = codec.encode(msgspec.structs.replace(made.manifest, files=files))
+    digest = f"sha256:{hashlib.sha256(payload).hexdigest()}"
+    controller.publish(topics.manifest("default", digest), envelope.seal(PayloadType.ARTIFACT, payload, [key]))
+    for n, chunk in enumerate(made.chunks):
+        controller.publish(topics.chunk("default", digest, n), chunk)
+    board.start(digest)
+    assert board.until(ev.StepFailed).code == "BadMessage"

@@ -1,6 +1,5 @@
 """The outbox: nothing is lost to a kill or a silent broker, and it never outgrows its bound."""
 
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

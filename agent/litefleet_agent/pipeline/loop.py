@@ -18,7 +18,7 @@ _IDLE_S = 0.5
 
 
 class Pipeline:
-    """Runs from `start` to `stop`."""
+    """Runs from `start` until it is asked to stop."""
 
     def __init__(
         self,
@@ -54,11 +54,16 @@ class Pipeline:
             self._thread = threading.Thread(target=self._run, args=(self._run_number,), name=name, daemon=True)
         self._thread.start()
 
-    def stop(self, timeout_s: float) -> None:
+    def ask_to_stop(self) -> None:
         """End after the inference that is under way."""
         self._stop.set()
-        if self._thread is not None:
-            self._thread.join(timeout_s)
+
+    def wait(self, timeout_s: float) -> bool:
+        """Wait for the end; False when it doesn't come."""
+        if self._thread is None:
+            return True
+        self._thread.join(timeout_s)
+        return not self._thread.is_alive()
 
     def _run(self, number: int) -> None:
         try:
@@ -110,6 +115,6 @@ class Pipeline:
     def _pace(self) -> None:
         """Hold the rate; a pipeline that fell behind goes on from now instead of catching up in a burst."""
         now = self._clock()
-        if self._due > now:
-            self._stop.wait(self._due - now)
-        self._due = max(self._due, now - self._period_s) + self._period_s
+        turn = max(self._due, now)
+        self._stop.wait(turn - now)
+        self._due = turn + self._period_s

@@ -4,6 +4,7 @@ JSON is decoded with the standard library, because it alone can tell a key that 
 written out again (Infinity, half a surrogate pair) is refused here, before it reaches anything that stores.
 """
 
+import asyncio
 import json
 import math
 from dataclasses import dataclass
@@ -22,6 +23,8 @@ MERGE_PATCH, JSON_PATCH = "application/merge-patch+json", "application/json-patc
 OBJECT_TYPES = (JSON_TYPE, YAML_TYPE)
 PATCH_TYPES = (JSON_PATCH, MERGE_PATCH)
 _MAX_DEPTH = 64
+_MAX_VALUES = 50_000
+"""Values in one body. An object has some thousand; many more would only keep the server from answering others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +75,8 @@ async def read_object(request: Request, *, with_protobuf: bool = False) -> Decod
     data = await read(request)
     if kind == PROTOBUF_TYPE:
         return Decoded(protobuf.decode(data))
-    decoded = _decode_yaml(data) if kind == YAML_TYPE else decode_json(data)
+    # A megabyte of YAML takes seconds to parse: in a thread, so that others are answered meanwhile.
+    decoded = await asyncio.to_thread(_decode_yaml, data) if kind == YAML_TYPE else decode_json(data)
     if not isinstance(decoded.value, dict):
         raise bad_request(f"the body must be an object, not {_type_name(decoded.value)}")
     return decoded
@@ -104,31 +108,41 @@ def decode_json(data: bytes) -> Decoded:
         raise bad_request(f"json parse error: {e.msg} at line {e.lineno} column {e.colno}") from e
     except ValueError as e:
         raise bad_request(f"json parse error: {e}") from e
-    duplicates: list[str] = []
-    plain = _plain(value, "", 0, duplicates)
+    plainer = _Plainer()
+    plain = plainer.plain(value, "", 0)
     if b"\\ud" in data.lower():
         _check_writable(plain)
-    return Decoded(plain, tuple(duplicates))
+    return Decoded(plain, tuple(plainer.duplicates))
 
 
 class _Pairs(list[tuple[str, Any]]):
     """An object's members as they were written, so that repeated keys can still be seen."""
 
 
-def _plain(value: Any, path: str, depth: int, duplicates: list[str]) -> Any:
-    if depth > _MAX_DEPTH:
-        raise _too_deep()
-    if isinstance(value, _Pairs):
-        result: dict[str, Any] = {}
-        for key, inner in value:
-            place = f"{path}.{key}" if path else key
-            if key in result and place not in duplicates:
-                duplicates.append(place)
-            result[key] = _plain(inner, place, depth + 1, duplicates)
-        return result
-    if isinstance(value, list):
-        return [_plain(inner, f"{path}[{i}]", depth + 1, duplicates) for i, inner in enumerate(value)]
-    return value
+class _Plainer:
+    """Turns `_Pairs` into dicts, counts, and notes keys that are given twice."""
+
+    def __init__(self) -> None:
+        self.duplicates: dict[str, None] = {}
+        self._values = 0
+
+    def plain(self, value: Any, path: str, depth: int) -> Any:
+        self._values += 1
+        if self._values > _MAX_VALUES:
+            raise bad_request(f"the body holds more than {_MAX_VALUES} values")
+        if depth > _MAX_DEPTH:
+            raise _too_deep()
+        if isinstance(value, _Pairs):
+            result: dict[str, Any] = {}
+            for key, inner in value:
+                place = f"{path}.{key}" if path else key
+                if key in result:
+                    self.duplicates[place] = None
+                result[key] = self.plain(inner, place, depth + 1)
+            return result
+        if isinstance(value, list):
+            return [self.plain(inner, f"{path}[{i}]", depth + 1) for i, inner in enumerate(value)]
+        return value
 
 
 def _no_constant(name: str) -> Any:

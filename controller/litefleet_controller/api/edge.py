@@ -1,7 +1,8 @@
 """The outermost layer: who asks, and what becomes of everything that goes wrong further in.
 
 Plain ASGI, so that answers stream through untouched. Every request gets an id and, on all but the public paths, a
-person in `request.state.person`, which handlers and the audit trail rely on.
+person in `request.state.person`, which handlers and the audit trail rely on; what stays open for long asks again with
+`request.state.authenticate()`.
 """
 
 import secrets
@@ -11,7 +12,7 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from litefleet_controller.api.errors import ApiError, internal, status_of, unauthorized
-from litefleet_controller.api.interface import ApiDependencies
+from litefleet_controller.api.interface import ApiDependencies, Person
 from litefleet_controller.api.served import Catalog
 
 log = structlog.get_logger()
@@ -59,10 +60,14 @@ class Edge:
         scheme, _, token = header.partition(" ")
         if scheme.lower() != "bearer" or not token or len(token) > _MAX_TOKEN:
             raise unauthorized()
-        person = await self._deps.authenticate(token.strip(), self._deps.clock())
-        if person is None:
+
+        async def authenticate() -> Person | None:
+            return await self._deps.authenticate(token.strip(), self._deps.clock())
+
+        state["person"] = await authenticate()
+        state["authenticate"] = authenticate
+        if state["person"] is None:
             raise unauthorized()
-        state["person"] = person
 
     def _refusal(self, error: Exception, scope: Scope, request_id: str) -> ApiError:
         known = status_of(error, self._catalog.by_kind)

@@ -37,8 +37,12 @@ def accept(kind: Kind, decoded: Decoded, validation: str, *, patch: bool = False
     found = [*_problems(decoded.duplicates), *(_unknown(f) for f in unknown)]
     found += [_unknown(UnknownField(f"metadata.{name}", "")) for name in unknown_metadata]
     if found and validation == "Strict":
-        raise _refused(kind, found, patch=patch)
-    return Accepted(body, () if validation == "Ignore" else tuple(c.message for c in found))
+        raise _refused(kind, found[:_SHOWN], patch=patch)
+    return Accepted(body, () if validation == "Ignore" else tuple(c.message for c in found[:_SHOWN]))
+
+
+_SHOWN = 32
+"""Problems that are named; clients and proxies limit the headers that warnings travel in."""
 
 
 def _problems(duplicates: Sequence[str]) -> list[StatusCause]:

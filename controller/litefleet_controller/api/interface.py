@@ -109,3 +109,5 @@ class ApiDependencies:
     public_paths: frozenset[str] = PUBLIC_PATHS
     closing: asyncio.Event = field(default_factory=asyncio.Event)
     """Set before the server stops, so that open watches end cleanly."""
+    recheck_s: float = 30.0
+    """Time between two looks whether the one who watches still may: a revoked token ends open watches too."""

@@ -16,8 +16,8 @@ from litefleet_controller.store.interface import Query
 
 MAX_VERSION = 2**63 - 1
 """Larger resourceVersions can't exist; they count as this one."""
-DEFAULT_WATCH_S = 3600.0
-"""An open watch ends after this many seconds when the client names no time; clients then watch again."""
+MAX_WATCH_S = 3600.0
+"""An open watch ends after this many seconds, or sooner when the client says so; clients then watch again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +80,7 @@ def list_options(served: Served, namespace: str | None, params: QueryParams, *, 
         continue_,
         initial,
         _flag(params, "allowWatchBookmarks"),
-        float(timeout) if timeout else DEFAULT_WATCH_S,
+        min(float(timeout), MAX_WATCH_S) if timeout else MAX_WATCH_S,
     )
 
 

@@ -1,5 +1,7 @@
 """GET: one object, a list, a watch, for whatever has a `Reader`."""
 
+import asyncio
+
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -18,7 +20,7 @@ NO_CACHE = {"Cache-Control": "no-cache, private"}
 
 def renderer(request: Request, served: Served, form: Form, deps: ApiDependencies) -> Renderer:
     """How this request's answer is written."""
-    return Renderer(served, form, include_object(request.query_params.get("includeObject", "")), deps.clock())
+    return Renderer(served, form, include_object(request.query_params.get("includeObject", "")), deps.clock)
 
 
 def answer(body: bytes, form: Form, code: int = 200, warnings: tuple[str, ...] = ()) -> Response:
@@ -89,7 +91,15 @@ async def watch(request: Request, served: Served, target: Target, reader: Reader
     form = negotiate(request.headers.get("accept"), watch=True)
     write = renderer(request, served, form, deps)
     options = list_options(served, target.namespace, request.query_params, watch=True)
-    return WatchResponse(reader, options, Framer(write), deps.closing)
+    authenticate, person = request.state.authenticate, request.state.person
+
+    async def revoked() -> None:
+        while True:  # another process may revoke, so there is no event to wait for
+            await asyncio.sleep(deps.recheck_s)
+            if await authenticate() != person:
+                return
+
+    return WatchResponse(reader, options, Framer(write), [revoked, deps.closing.wait])
 
 
 async def _not_from_the_future(version: int | None, reader: Reader) -> None:

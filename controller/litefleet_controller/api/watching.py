@@ -7,8 +7,9 @@ notice a client that is silent and gone.
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import msgspec
 import structlog
@@ -26,6 +27,8 @@ log = structlog.get_logger()
 BOOKMARK_INTERVAL_S = 60.0
 LAST_BOOKMARK_S = 2.0
 """Before the time is up, so that the client's next watch begins late."""
+End = Callable[[], Coroutine[Any, Any, object]]
+"""Returns when a watch has to end for a reason of its own."""
 INITIAL_EVENTS_END = "k8s.io/initial-events-end"
 
 
@@ -73,15 +76,15 @@ class Framer:
 
 
 class WatchResponse(Response):
-    """The stream. Begins with the current objects where the options ask for them."""
+    """The stream. Begins with the current objects where the options ask for them; ends when one of `ends` returns."""
 
-    def __init__(self, reader: Reader, options: ListOptions, framer: Framer, closing: asyncio.Event) -> None:
+    def __init__(self, reader: Reader, options: ListOptions, framer: Framer, ends: Sequence[End]) -> None:
         super().__init__(media_type="application/json", headers={"Cache-Control": "no-cache, private"})
         del self.headers["content-length"]
         self._reader = reader
         self._options = options
         self._framer = framer
-        self._closing = closing
+        self._ends = ends
         self._seen = options.version or 0
         self._first = True
 
@@ -92,12 +95,13 @@ class WatchResponse(Response):
         tasks = [
             asyncio.create_task(self._pump(send), name="watch-pump"),
             asyncio.create_task(_gone(receive), name="watch-gone"),
-            asyncio.create_task(_set(self._closing), name="watch-closing"),
+            *(asyncio.create_task(end(), name="watch-end") for end in self._ends),
         ]
+        ending = list(tasks)
         if self._options.bookmarks:
             tasks.append(asyncio.create_task(self._bookmarks(send), name="watch-bookmarks"))
         try:
-            await asyncio.wait(tasks[:3], timeout=self._options.timeout_s, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(ending, timeout=self._options.timeout_s, return_when=asyncio.FIRST_COMPLETED)
         finally:
             for task in tasks:
                 task.cancel()
@@ -127,7 +131,6 @@ class WatchResponse(Response):
         if options.version and not options.send_initial_events:
             return options.version
         page = await self._reader.list(options.query)
-        self._seen = page.resource_version
         lines = []
         for record in page.records:
             lines.append(self._framer.event(EventType.ADDED, record, first=self._first))
@@ -135,15 +138,15 @@ class WatchResponse(Response):
         if options.send_initial_events and options.bookmarks:
             lines.append(self._framer.bookmark(page.resource_version, initial_events_end=True))
         await send(_part(b"".join(lines)))
+        self._seen = page.resource_version
         return page.resource_version
 
     async def _send_event(self, event: Event, send: Send) -> None:
-        self._seen = max(self._seen, event.record.resource_version)
-        if event.type is EventType.BOOKMARK:
-            return
-        line = self._framer.event(event.type, event.record, first=self._first)
-        self._first = False
-        await send(_part(line))
+        if event.type is not EventType.BOOKMARK:
+            line = self._framer.event(event.type, event.record, first=self._first)
+            self._first = False
+            await send(_part(line))
+        self._seen = max(self._seen, event.record.resource_version)  # after the send: a bookmark must not overtake
 
     async def _bookmarks(self, send: Send) -> None:
         """From time to time, and shortly before the end, say how far it has come."""
@@ -163,10 +166,6 @@ def _part(body: bytes, *, more: bool = True) -> dict[str, object]:
 async def _gone(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
-
-
-async def _set(event: asyncio.Event) -> None:
-    await event.wait()
 
 
 @contextlib.asynccontextmanager

@@ -114,7 +114,7 @@ async def delete_collection(request: Request, served: Served, target: Target, de
             deletions.append(await deps.objects.delete(record.key, uid=record.uid, dry_run=options.dry_run))
         except NotFoundError:
             continue  # somebody else was faster
-    write = Renderer(served, Form(), "None", deps.clock())
+    write = Renderer(served, Form(), "None", deps.clock)
     version = await deps.objects.resource_version()
     return answer(write.many([d.record for d in deletions], ListMeta(version)), Form())
 

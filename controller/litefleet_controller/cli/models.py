@@ -52,21 +52,21 @@ def _check(file: Path, name: str) -> int:
             raise CliError(
                 f"{str(file)!r} is a folder",
                 "FormatMismatch",
-                hint="push a .keras model or an .npz data set, a single file",
+                hint="push one .keras model or one .npz data set",
             )
         with file.open("rb") as stream:
             head = stream.read(HEAD_BYTES)
+        size = file.stat().st_size
         check_head(name, head)
         check_name(name)
-        size = file.stat().st_size
         if size > MAX_BYTES:
             raise CliError(f"{str(file)!r} has {size} bytes; an upload may have {MAX_BYTES}", "TooLarge")
         check_archive(name, file)
-        return size
     except UploadRefusedError as e:
         raise CliError(str(e), e.code, hint=e.hint) from e
     except OSError as e:
         raise CliError(f"{str(file)!r} can't be read: {e.strerror}", "NotFound") from e
+    return size
 
 
 def _pieces(stream: IO[bytes], advance: "Callable[[int], object]") -> Iterator[bytes]:

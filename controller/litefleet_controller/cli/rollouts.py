@@ -193,7 +193,7 @@ def _view(session: Session, name: str) -> Json:
 
 
 def _views(session: Session, name: str, sleep: Callable[[float], None] = time.sleep) -> Iterator[Json]:
-    """The rollout again and again, for as long as somebody looks. A controller that restarts meanwhile is waited for."""
+    """The rollout again and again, for as long as somebody looks; a restart of the controller is waited for."""
     from litefleet_controller.cli.errors import CliError
 
     seen = -math.inf

@@ -55,11 +55,11 @@ class WorkerPool:
         Raises: ConversionError (`WorkerCrashed`) when no process can be started.
         """
         async with self._slots:
-            if self._is_closed:
-                raise ConversionError("WorkerCrashed", "the converter is shutting down", final=False)
+            self._check_open()
             worker = await self._take(kind)
             self._busy.add(worker)
             try:
+                self._check_open()  # starting a process takes a while, too
                 yield worker
             finally:
                 self._busy.discard(worker)
@@ -80,6 +80,10 @@ class WorkerPool:
             self._slots.release()
         if self._ending:
             await asyncio.wait(self._ending)
+
+    def _check_open(self) -> None:
+        if self._is_closed:
+            raise ConversionError("WorkerCrashed", "the converter is shutting down", final=False)
 
     async def _take(self, kind: type[Task]) -> WorkerProcess:
         kept = self._idle.get(kind, [])

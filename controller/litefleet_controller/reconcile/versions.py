@@ -120,7 +120,7 @@ class ModelVersionReconciler:
             model=version.spec.model_ref,
             version=version.key.name,
             device_class=device_class.key.name,
-            made=Content(made.recipe, made.model, made.golden, made.golden_tolerance, made.signature),
+            made=Content(made.recipe, made.model, made.golden, made.golden_tolerance, made.signature, made.arena_bytes),
             preprocess=preprocess_of(version.spec),
             postprocess=postprocess_of(version.spec),
         )

@@ -17,6 +17,7 @@ def metadata_causes(metadata: Any, *, label_names: bool) -> list[Cause]:
         return [Cause("metadata", "FieldValueTypeInvalid", "must be an object", "TypeError")]
     return [
         *_name(metadata.get("name"), check_label if label_names else check_name),
+        *_namespace(metadata.get("namespace")),
         *_labels(metadata.get("labels")),
         *_annotations(metadata.get("annotations")),
         *_finalizers(metadata.get("finalizers")),
@@ -30,6 +31,11 @@ def _name(name: Any, rule: Callable[[str], str]) -> Iterator[Cause]:
         yield Cause("metadata.name", "FieldValueRequired", message, "Required")
     else:
         yield from _checked("metadata.name", name, rule)
+
+
+def _namespace(namespace: Any) -> Iterator[Cause]:
+    if namespace is not None:
+        yield from _checked("metadata.namespace", namespace, check_label)
 
 
 def _labels(labels: Any) -> Iterator[Cause]:

@@ -62,4 +62,6 @@ Duration = Annotated[
 ]
 """Seconds inside; written back as a number of seconds."""
 CountOrPercent = Annotated[int | str, BeforeValidator(parse_count_or_percent)]
-Percent = Annotated[float, BeforeValidator(parse_percent)]
+Percent = Annotated[
+    float, BeforeValidator(parse_percent), Field(json_schema_extra={"x-litefleet-format": "percent"})
+]

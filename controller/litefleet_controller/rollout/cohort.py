@@ -8,13 +8,15 @@ present one could take its place. Budgets are not this module's business.
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from litefleet_controller.resources.rollout import ClassCounts, RolloutClass, Step
 from litefleet_controller.rollout.standing import Standing, is_overdue, says_failed, standing
 from litefleet_controller.rollout.view import Board, RolloutView
 
 EVERYONE = 100
+CLOCK_GRAIN = timedelta(seconds=1)
+"""A command given with the start itself may be stamped a little coarser than it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +145,7 @@ def _is_leftover(view: RolloutView, entry: RolloutClass, board: Board, started_a
     if started_at is None or board.assigned_at is None or board.assigned_by != view.name or entry.stable == view.target:
         return False
     way_back = not entry.stable or stable_artifact(view, entry)
-    return bool(way_back) and board.assigned_at < started_at
+    return bool(way_back) and board.assigned_at < started_at - CLOCK_GRAIN
 
 
 def stable_artifact(view: RolloutView, entry: RolloutClass) -> str:

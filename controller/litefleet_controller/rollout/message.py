@@ -5,7 +5,7 @@ Nothing in it moves with the clock alone, so that a status that says nothing new
 
 from collections.abc import Sequence
 
-from litefleet_controller.resources.rollout import ModelRolloutStatus, RolloutClass
+from litefleet_controller.resources.rollout import MetricResult, ModelRolloutStatus, RolloutClass
 from litefleet_controller.rollout.budget import in_flight, limit
 from litefleet_controller.rollout.classes import progressing, staged, waiting
 from litefleet_controller.rollout.cohort import Front, stable_artifact
@@ -79,7 +79,7 @@ def _way_back(scene: Scene, entry: RolloutClass) -> str:
     there = [b for b in boards if standing(b, entry.stable, artifact, scene.now, timeout_s) is Standing.UPDATED]
     if len(there) == len(boards):
         return f"back on {entry.stable}"
-    return f"{len(there)} of {len(boards)} boards are back on {entry.stable}"
+    return f"{len(there)} of {len(boards)} boards are on {entry.stable} so far"
 
 
 def _refused(entry: RolloutClass) -> str:
@@ -96,7 +96,7 @@ def _paused(scene: Scene, status: ModelRolloutStatus) -> str:
             return f"{place}: paused by a failure: {causes}; promote goes on, abort goes back, retry starts anew{also}"
         case "Inconclusive":
             found = status.analysis
-            seen = [r.message for r in found.results if r.verdict == "Inconclusive"] if found is not None else []
+            seen = _unsure(found.results) if found is not None else []
             why = "; ".join(seen) or "no telemetry arrived"
             ways = "promote goes on, abort goes back, retry repeats it"
             return f"{place}: the analysis is inconclusive: {why}; {ways}{also}"
@@ -164,12 +164,18 @@ def _analysing(scene: Scene, status: ModelRolloutStatus) -> str:
         return "about to analyse"
     names = [e.device_class for e in judged(scene, status)]
     decided = {(r.template, r.device_class) for r in found.runs if r.phase != "Running"}
-    seen = [
-        r.message for r in found.results if r.verdict == "Inconclusive" and (r.template, r.device_class) not in decided
-    ]
+    seen = _unsure([r for r in found.results if (r.template, r.device_class) not in decided])
     if seen:
         return f"analysis: {'; '.join(seen)}"
     return f"analysis of {_names(names)}: waiting for the next look" if names else "analysis: no board to judge"
+
+
+def _unsure(results: Sequence[MetricResult]) -> list[str]:
+    """What the last looks lacked, once for each class: its metrics mostly lack the same."""
+    first: dict[str, str] = {}
+    for result in (r for r in results if r.verdict == "Inconclusive"):
+        first.setdefault(result.device_class, result.message)
+    return list(first.values())
 
 
 def _background(scene: Scene, status: ModelRolloutStatus) -> str:

@@ -162,7 +162,8 @@ class SqlObjects:
             FieldNotSelectableError: at once.
         """
         check_fields(query, self._selectable(query.kind))
-        return self._feed.watch(query, since)
+        # The first object of a database has version 2: nothing ever happened between 0 and 1.
+        return self._feed.watch(query, since if since is None else max(since, 1))
 
     async def resource_version(self) -> int:
         """See `interface.Objects.resource_version`."""

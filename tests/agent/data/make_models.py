@@ -62,7 +62,14 @@ class Graph:
 
     def fully_connected(self, x, weights, bias, out, version=1):
         options = s.FullyConnectedOptionsT()
-        self.op(s.BuiltinOperator.FULLY_CONNECTED, [x, weights, bias], [out], options, s.BuiltinOptions.FullyConnectedOptions, version)
+        self.op(
+            s.BuiltinOperator.FULLY_CONNECTED,
+            [x, weights, bias],
+            [out],
+            options,
+            s.BuiltinOptions.FullyConnectedOptions,
+            version,
+        )
 
     def softmax(self, x, out, version=1):
         options = s.SoftmaxOptionsT()

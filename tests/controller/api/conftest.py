@@ -102,6 +102,7 @@ async def world(database: Database, retention: Retention) -> AsyncIterator[World
         authenticate=tokens.authenticate,
         allowed=allowed,
         clock=clock,
+        recheck_s=0.05,
     )
     admin = await tokens.create("ada", Role.ADMIN, None, None, clock())
     yield World(create_api(deps), deps, objects, SqlEvents(objects, uid=uid), tokens, clock, admin)

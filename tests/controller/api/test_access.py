@@ -109,7 +109,11 @@ async def test_refusals_of_other_routes_become_status_objects(world: World) -> N
 
     async with world.client() as client:
         busy = (await client.get("/fleet/v1/refuse?kind=1")).json()
-        assert (busy["code"], busy["message"], busy["details"]["causes"][0]["code"]) == (409, "it is busy (wait)", "Busy")
+        assert (busy["code"], busy["message"], busy["details"]["causes"][0]["code"]) == (
+            409,
+            "it is busy (wait)",
+            "Busy",
+        )
         used = (await client.get("/fleet/v1/refuse?kind=2")).json()
         assert (used["code"], used["details"]["causes"][0]["code"]) == (401, "TokenUsed")
         parameter = (await client.get("/fleet/v1/refuse?kind=x")).json()

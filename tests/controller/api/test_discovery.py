@@ -1,5 +1,8 @@
 import httpx
 
+from litefleet_controller.resources.registry import MODEL_ROLLOUT
+from tests.controller.api.conftest import World
+
 
 async def test_aggregated_discovery_v2_is_served_with_its_own_content_type(api: httpx.AsyncClient) -> None:
     accept = (
@@ -10,7 +13,7 @@ async def test_aggregated_discovery_v2_is_served_with_its_own_content_type(api: 
     assert answer.headers["content-type"] == "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
     group = next(g for g in answer.json()["items"] if g["metadata"].get("name") == "litefleet.dev")
     resources = {r["resource"]: r for r in group["versions"][0]["resources"]}
-    assert resources["modelrollouts"]["shortNames"] == ["mro", "rollout"]
+    assert resources["modelrollouts"]["shortNames"] == list(MODEL_ROLLOUT.short_names)
     assert resources["modelrollouts"]["subresources"][0]["subresource"] == "status"
 
 
@@ -46,7 +49,7 @@ async def test_an_unknown_core_resource_is_a_status(api: httpx.AsyncClient) -> N
     assert answer.json()["message"] == "the server could not find the requested resource"
 
 
-async def test_health_and_version_need_no_token(world) -> None:
+async def test_health_and_version_need_no_token(world: World) -> None:
     async with world.client("") as nobody:
         for path in ("/healthz", "/livez", "/readyz"):
             assert (await nobody.get(path)).text == "ok"
@@ -62,7 +65,9 @@ async def test_openapi_documents_pair_operations_and_schemas(api: httpx.AsyncCli
     assert {p["name"] for p in patch["parameters"]} >= {"dryRun", "fieldValidation", "fieldManager", "force"}
     schema = document["components"]["schemas"]["dev.litefleet.v1alpha1.ModelRollout"]
     assert schema["x-kubernetes-group-version-kind"] == [kind]
-    step = schema["properties"]["spec"]["properties"]["strategy"]["properties"]["canary"]["properties"]["steps"]["items"]
+    step = schema["properties"]["spec"]["properties"]["strategy"]["properties"]["canary"]["properties"]["steps"][
+        "items"
+    ]
     assert step["properties"]["setWeight"]["maximum"] == 100
     assert step["properties"]["pause"]["properties"]["duration"]["x-kubernetes-int-or-string"] is True
 

@@ -19,16 +19,64 @@ JSON = st.recursive(
     max_leaves=12,
 )
 FIELDS = st.sampled_from(
-    "name namespace generateName uid resourceVersion generation labels annotations finalizers ownerReferences "
-    "creationTimestamp deletionTimestamp modelRef selector strategy canary steps matchLabels paused onFailure "
-    "successThreshold phase conditions observedGeneration history analysis message".split()
+    [
+        "name",
+        "namespace",
+        "generateName",
+        "uid",
+        "resourceVersion",
+        "generation",
+        "labels",
+        "annotations",
+        "finalizers",
+        "ownerReferences",
+        "creationTimestamp",
+        "deletionTimestamp",
+        "modelRef",
+        "selector",
+        "strategy",
+        "canary",
+        "steps",
+        "matchLabels",
+        "paused",
+        "onFailure",
+        "successThreshold",
+        "phase",
+        "conditions",
+        "observedGeneration",
+        "history",
+        "analysis",
+        "message",
+    ]
 )
 SHAPED = st.recursive(
     JSON, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(FIELDS, inner, max_size=5), max_leaves=12
 )
 PART = st.sampled_from(
-    "api apis v1 litefleet.dev v1alpha1 namespaces default modelrollouts devices events status watch x .. % %00 é "
-    "authorization.k8s.io selfsubjectaccessreviews openapi v3 fleet".split()
+    [
+        "api",
+        "apis",
+        "v1",
+        "litefleet.dev",
+        "v1alpha1",
+        "namespaces",
+        "default",
+        "modelrollouts",
+        "devices",
+        "events",
+        "status",
+        "watch",
+        "x",
+        "..",
+        "%",
+        "%00",
+        "é",
+        "authorization.k8s.io",
+        "selfsubjectaccessreviews",
+        "openapi",
+        "v3",
+        "fleet",
+    ]
 ) | st.text(max_size=6)
 METHODS = st.sampled_from(["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"])
 CONTENT_TYPES = st.sampled_from(
@@ -124,8 +172,19 @@ async def test_json_patches(world: World, operations: list[Any], place: str) -> 
 @given(
     st.dictionaries(
         st.sampled_from(
-            "limit continue labelSelector fieldSelector resourceVersion resourceVersionMatch timeoutSeconds "
-            "includeObject sendInitialEvents allowWatchBookmarks pretty".split()
+            [
+                "limit",
+                "continue",
+                "labelSelector",
+                "fieldSelector",
+                "resourceVersion",
+                "resourceVersionMatch",
+                "timeoutSeconds",
+                "includeObject",
+                "sendInitialEvents",
+                "allowWatchBookmarks",
+                "pretty",
+            ]
         ),
         st.text(max_size=12) | st.sampled_from(["1", "0", "true", "a in (b", "metadata.name=x", "Exact", "!a", "a=b,"]),
         max_size=4,

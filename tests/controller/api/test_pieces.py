@@ -10,7 +10,6 @@ from pydantic import Field
 
 from litefleet_controller.api.ages import age_of, human_duration
 from litefleet_controller.api.errors import ApiError
-from litefleet_controller.api.namespaces import _label_holds
 from litefleet_controller.api.paths import look_up, parse_path
 from litefleet_controller.api.protobuf import decode
 from litefleet_controller.api.schemas import schema_of
@@ -19,7 +18,7 @@ from litefleet_controller.api.target import Target, parse_target, verb_of
 from litefleet_controller.resources.meta import Part
 from litefleet_controller.resources.quantities import Duration
 from litefleet_controller.resources.registry import KINDS
-from litefleet_controller.store.interface import Key, LabelRequirement, Record
+from litefleet_controller.store.interface import LabelRequirement
 
 OBJECT = {"a": {"b": [{"type": "X", "v": 1}, {"type": "Y", "v": 2}], "c.d": 3}}
 
@@ -143,7 +142,12 @@ def test_schemas_are_structural_openapi() -> None:
     schema = schema_of(_Outer)
     fields = schema["properties"]
     assert schema["required"] == ["above"]
-    assert fields["above"] == {"type": "number", "minimum": 0, "exclusiveMinimum": True, "description": "More than nothing."}
+    assert fields["above"] == {
+        "type": "number",
+        "minimum": 0,
+        "exclusiveMinimum": True,
+        "description": "More than nothing.",
+    }
     assert fields["either"]["x-kubernetes-int-or-string"] is True
     assert fields["wait"]["nullable"] is True
     assert fields["inner"]["description"] == "Its own words."
@@ -181,7 +185,12 @@ def test_verbs() -> None:
     assert [verb_of(m, collection, watch=False) for m in ("GET", "HEAD", "POST", "DELETE", "OPTIONS")] == [
         "list", "list", "create", "deletecollection", "",
     ]  # fmt: skip
-    assert [verb_of(m, one, watch=True) for m in ("GET", "PUT", "PATCH", "DELETE")] == ["get", "update", "patch", "delete"]
+    assert [verb_of(m, one, watch=True) for m in ("GET", "PUT", "PATCH", "DELETE")] == [
+        "get",
+        "update",
+        "patch",
+        "delete",
+    ]
     assert verb_of("GET", collection, watch=True) == "watch"
 
 
@@ -221,10 +230,3 @@ def test_any_text_is_a_selector_or_a_bad_request(text: str) -> None:
 def test_field_selectors_unescape_their_values() -> None:
     (found,) = parse_fields(r"a=b\,c\=d\\e", frozenset({"a"}))
     assert found.value == r"b,c=d\e"
-
-
-def test_label_requirements_on_namespaces() -> None:
-    record = Record(Key("Namespace", "", "n"), "u", 1, 1, {"a": "1"}, b"{}")
-    held = [LabelRequirement("a", "In", ("1",)), LabelRequirement("b", "NotIn", ("1",)), LabelRequirement("a", "Exists")]
-    assert all(_label_holds(record, r) for r in [*held, LabelRequirement("b", "DoesNotExist")])
-    assert not _label_holds(record, LabelRequirement("a", "NotIn", ("1",)))

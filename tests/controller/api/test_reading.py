@@ -33,7 +33,11 @@ async def five(api: httpx.AsyncClient) -> httpx.AsyncClient:
 async def test_an_empty_list_has_items_and_a_version(api: httpx.AsyncClient) -> None:
     body = (await api.get(DEVICES)).json()
     assert body["items"] == []
-    assert (body["kind"], body["apiVersion"], body["metadata"]["continue"]) == ("DeviceList", "litefleet.dev/v1alpha1", "")
+    assert (body["kind"], body["apiVersion"], body["metadata"]["continue"]) == (
+        "DeviceList",
+        "litefleet.dev/v1alpha1",
+        "",
+    )
     assert int(body["metadata"]["resourceVersion"]) >= 0
 
 
@@ -70,7 +74,9 @@ async def test_label_selectors(five: httpx.AsyncClient, selector: str, found: st
     assert names(await five.get(DEVICES, params={"labelSelector": selector})) == found.split()
 
 
-@pytest.mark.parametrize("selector", ["site in a", "a b=c", "=a", "site in (a", "a==", "!", "a,,b", "a=b=c", "-x=1", ","])
+@pytest.mark.parametrize(
+    "selector", ["site in a", "a b=c", "=a", "site in (a", "a==", "!", "a,,b", "a=b=c", "-x=1", ","]
+)
 async def test_bad_label_selectors_are_explained(api: httpx.AsyncClient, selector: str) -> None:
     answer = await api.get(DEVICES, params={"labelSelector": selector})
     if selector == "a==":  # the empty value, as in Kubernetes
@@ -188,7 +194,15 @@ async def test_a_table_of_one_object(world: World, api: httpx.AsyncClient) -> No
     await api.post(f"{NS}/modelrollouts", json=rollout())
     world.clock.advance(150)
     body = (await api.get(f"{NS}/modelrollouts/r1", headers=TABLE)).json()
-    assert [c["name"] for c in body["columnDefinitions"]] == ["Name", "Model", "Target", "Phase", "Step", "Message", "Age"]
+    assert [c["name"] for c in body["columnDefinitions"]] == [
+        "Name",
+        "Model",
+        "Target",
+        "Phase",
+        "Step",
+        "Message",
+        "Age",
+    ]
     assert body["rows"][0]["cells"] == ["r1", "digits", None, None, None, None, "2m30s"]
     assert body["rows"][0]["object"]["kind"] == "PartialObjectMetadata"
     assert body["metadata"]["resourceVersion"] == body["rows"][0]["object"]["metadata"]["resourceVersion"]
@@ -267,7 +281,9 @@ async def _record(world: World, name: str, reason: str, at: datetime) -> None:
 async def test_events_are_found_by_the_object_that_they_are_about(world: World, api: httpx.AsyncClient) -> None:
     for name in ("d0", "d1"):
         await _record(world, name, "Offline", world.clock())
-    fields = "involvedObject.name=d0,involvedObject.namespace=default,involvedObject.kind=Device,involvedObject.uid=uid-d0"
+    fields = (
+        "involvedObject.name=d0,involvedObject.namespace=default,involvedObject.kind=Device,involvedObject.uid=uid-d0"
+    )
     events = (await api.get("/api/v1/namespaces/default/events", params={"fieldSelector": fields})).json()
     assert (events["kind"], events["apiVersion"]) == ("EventList", "v1")
     assert [e["involvedObject"]["name"] for e in events["items"]] == ["d0"]

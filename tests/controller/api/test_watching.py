@@ -152,6 +152,16 @@ async def test_a_table_watch_names_its_columns_once(live: httpx.AsyncClient) -> 
         assert (second["columnDefinitions"], second["rows"][0]["cells"][0]) == (None, "b")
 
 
+async def test_a_table_watch_shows_ages_at_the_time_of_each_row(world: World, live: httpx.AsyncClient) -> None:
+    async with watching(live, **TABLE) as watch:
+        world.clock.advance(300)
+        await live.post(DEVICES, json=device("a"))
+        world.clock.advance(30)
+        await live.patch(f"{DEVICES}/a", json={"metadata": {"labels": {"x": "1"}}}, headers=MERGE)
+        await watch.next()
+        assert (await watch.next())["object"]["rows"][0]["cells"][-1] == "30s"
+
+
 async def test_a_watch_of_metadata_alone(live: httpx.AsyncClient) -> None:
     await live.post(DEVICES, json=device("a"))
     accept = "application/json;as=PartialObjectMetadata;v=v1;g=meta.k8s.io"
@@ -183,18 +193,17 @@ async def test_events_can_be_watched(world: World, live: httpx.AsyncClient) -> N
         assert (await Watch(response).next())["object"]["message"] == "hello"
 
 
-async def test_many_watchers_see_the_same_bytes(live: httpx.AsyncClient) -> None:
+async def test_many_watchers_see_the_same_events(live: httpx.AsyncClient) -> None:
     start = await version(live)
 
-    async def lines() -> str:
-        return (await live.get(f"{DEVICES}?watch=1&resourceVersion={start}&timeoutSeconds=2")).text
+    async def events() -> str:
+        async with watching(live, f"resourceVersion={start}") as watch:
+            return json.dumps([await watch.next() for _ in range(20)])
 
-    watchers = [asyncio.create_task(lines()) for _ in range(8)]
+    watchers = [asyncio.create_task(events()) for _ in range(8)]
     for number in range(20):
         await live.post(DEVICES, json=device(f"d{number}"))
-    answers = set(await asyncio.gather(*watchers))
-    assert len(answers) == 1
-    assert len(answers.pop().splitlines()) == 20
+    assert len(set(await asyncio.gather(*watchers))) == 1
 
 
 async def test_stopping_the_server_ends_open_watches_at_once(world: World) -> None:
@@ -209,6 +218,14 @@ async def test_stopping_the_server_ends_open_watches_at_once(world: World) -> No
         stopping = asyncio.create_task(server.stop())
         assert await watch.rest() == []
         await stopping
+
+
+async def test_a_revoked_token_ends_its_open_watch(world: World, live: httpx.AsyncClient) -> None:
+    async with watching(live) as watch:
+        await live.post(DEVICES, json=device("a"))
+        assert await watch.seen() == ("ADDED", "a")
+        await world.tokens.revoke("ada", world.clock())
+        assert await watch.rest() == []
 
 
 async def test_a_client_that_goes_away_leaves_no_watch_behind(world: World, live: httpx.AsyncClient) -> None:

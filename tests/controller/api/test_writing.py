@@ -105,6 +105,7 @@ async def test_create_refuses_a_body_that_does_not_fit_the_path(
     ("content", "content_type", "code", "message"),
     [
         (b"", "application/json", 400, "the body is empty"),
+        (b"[" + b"1," * 60_000 + b"1]", "application/json", 400, "more than 50000 values"),
         (b"{not json", "application/json", 400, "json parse error"),
         (b"[]", "application/json", 400, "must be an object, not a list"),
         (b"7", "application/json", 400, "must be an object, not a number"),
@@ -163,6 +164,11 @@ async def test_unknown_fields_are_dropped_with_a_warning_each(api: httpx.AsyncCl
         '299 - "unknown field \\"top\\""',
     ]
     assert "stratgy" not in answer.json()["spec"]
+
+
+async def test_no_more_warnings_are_sent_than_headers_carry(api: httpx.AsyncClient) -> None:
+    answer = await api.post(ROLLOUTS, json=rollout(**{f"x{n}": 1 for n in range(500)}))
+    assert (answer.status_code, len(warnings(answer))) == (201, 32)
 
 
 async def test_unknown_fields_are_refused_when_strict(api: httpx.AsyncClient) -> None:
@@ -391,7 +397,10 @@ async def test_delete_of_a_collection_answers_with_what_it_deleted(api: httpx.As
     for number, label in enumerate("aab"):
         await api.post(f"{NS}/devices", json=device(f"d{number}", {"site": label}))
     answer = await api.delete(f"{NS}/devices?labelSelector=site=a")
-    assert (answer.json()["kind"], [i["metadata"]["name"] for i in answer.json()["items"]]) == ("DeviceList", ["d0", "d1"])
+    assert (answer.json()["kind"], [i["metadata"]["name"] for i in answer.json()["items"]]) == (
+        "DeviceList",
+        ["d0", "d1"],
+    )
     assert [i["metadata"]["name"] for i in (await api.get(f"{NS}/devices")).json()["items"]] == ["d2"]
 
 
@@ -434,8 +443,17 @@ async def test_namespaces_are_created_listed_and_selected(api: httpx.AsyncClient
     assert (await api.post("/api/v1/namespaces", json=body)).json()["reason"] == "AlreadyExists"
     names = [i["metadata"]["name"] for i in (await api.get("/api/v1/namespaces?limit=1")).json()["items"]]
     assert names == ["default"]
-    selected = await api.get("/api/v1/namespaces?labelSelector=kubernetes.io/metadata.name in (team-a)")
-    assert [i["metadata"]["name"] for i in selected.json()["items"]] == ["team-a"]
+    key = "kubernetes.io/metadata.name"
+    for selector, found in (
+        (f"{key} in (team-a)", ["team-a"]),
+        (f"{key}!=team-a", ["default"]),
+        (f"!{key}", []),
+        (key, ["default", "team-a"]),
+    ):
+        selected = await api.get("/api/v1/namespaces", params={"labelSelector": selector})
+        assert [i["metadata"]["name"] for i in selected.json()["items"]] == found
+    by_field = await api.get("/api/v1/namespaces", params={"fieldSelector": "metadata.name!=default"})
+    assert [i["metadata"]["name"] for i in by_field.json()["items"]] == ["team-a"]
 
 
 async def test_a_namespace_with_a_bad_name_is_invalid(api: httpx.AsyncClient) -> None:

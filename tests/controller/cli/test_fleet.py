@@ -2,7 +2,9 @@
 
 import json
 import uuid
+from collections.abc import Iterator
 from datetime import timedelta
+from typing import Any
 from urllib.parse import quote
 
 import httpx
@@ -86,12 +88,16 @@ def test_a_folder_or_nothing_is_no_file(shell: Shell) -> None:
     assert "(NotFound)" in shell.refused("model", "push", shell.directory / "nope.npz")
 
 
-def raw(shell: Shell, method: str, path: str, **kwargs: object) -> httpx.Response:
-    """A request without the command line's own checks before it."""
+def connect(shell: Shell, *, anonymous: bool = False) -> httpx.Client:
+    """A connection without the command line's own checks before it."""
     target = load(shell.kubeconfig, None)
-    with httpx.Client(base_url=target.server, verify=target.tls(), trust_env=False) as client:
-        headers = {"Authorization": f"Bearer {target.token}"}
-        return client.request(method, path, **{"headers": headers, **kwargs})  # type: ignore[arg-type]
+    headers: dict[str, str] = {} if anonymous else {"Authorization": f"Bearer {target.token}"}
+    return httpx.Client(base_url=target.server, verify=target.tls(), headers=headers, trust_env=False)
+
+
+def raw(shell: Shell, method: str, path: str, *, anonymous: bool = False, **kwargs: Any) -> httpx.Response:
+    with connect(shell, anonymous=anonymous) as client:
+        return client.request(method, path, **kwargs)
 
 
 @pytest.mark.parametrize(
@@ -121,7 +127,13 @@ words = st.text(max_size=12) | st.sampled_from(
 )
 
 
-@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@pytest.fixture
+def connection(shell: Shell) -> Iterator[httpx.Client]:
+    with connect(shell) as client:
+        yield client
+
+
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(
     method=st.sampled_from(["GET", "POST", "PUT", "DELETE", "PATCH", "HEAD"]),
     steps=st.lists(words, max_size=5),
@@ -131,11 +143,11 @@ words = st.text(max_size=12) | st.sampled_from(
     body=st.binary(max_size=40) | st.sampled_from([b"{}", b'{"toVersion": "x"}', b'{"ttlSeconds": -1}', b"null"]),
 )
 def test_whatever_is_sent_is_never_a_fault_of_the_server(
-    shell: Shell, method: str, steps: list[str], query: dict[str, str], body: bytes
+    shell: Shell, connection: httpx.Client, method: str, steps: list[str], query: dict[str, str], body: bytes
 ) -> None:
     path = "/".join(quote(step, safe="", errors="replace") for step in steps)
     for prefix in ("/fleet/v1/", f"/fleet/v1/namespaces/{shell.namespace}/"):
-        answer = raw(shell, method, prefix + path, params=query, content=body)
+        answer = connection.request(method, prefix + path, params=query, content=body)
         assert answer.status_code < 500, answer.text
         if answer.status_code >= 400 and method != "HEAD":
             assert answer.json()["kind"] == "Status"
@@ -187,28 +199,28 @@ def test_a_board_joins_with_the_token_alone(shell: Shell) -> None:
     secret = decode_token(shell("device", "token", "create").out).secret
     board = f"pi-{shell.namespace}"
     wish = {"secret": secret, "device": board, "deviceClass": "rpi-4", "csr": csr(board)}
-    assert raw(shell, "GET", "/fleet/v1/ca", headers={}).text == shell.controller.authority.ca_pem
-    answer = raw(shell, "POST", "/fleet/v1/enroll", headers={}, json=wish)
+    assert raw(shell, "GET", "/fleet/v1/ca", anonymous=True).text == shell.controller.authority.ca_pem
+    answer = raw(shell, "POST", "/fleet/v1/enroll", anonymous=True, json=wish)
     assert answer.status_code == 201
     assert (answer.json()["namespace"], answer.json()["deviceClass"]) == (shell.namespace, "rpi-4")
     assert (board, shell.namespace) in shell.controller.granted
     assert board in shell.ok("get", "devices")
 
-    again = raw(shell, "POST", "/fleet/v1/enroll", headers={}, json={**wish, "csr": csr(board)})
+    again = raw(shell, "POST", "/fleet/v1/enroll", anonymous=True, json={**wish, "csr": csr(board)})
     assert again.status_code == 401
     assert again.json()["details"]["causes"][0]["code"] == Code.TOKEN_USED
 
 
 @pytest.mark.parametrize("body", [b"", b"[]", b"{", b'{"secret": 1}', b"\xff", b'"x"', b"[" * 100_000])
 def test_an_enrollment_that_cannot_be_read(shell: Shell, body: bytes) -> None:
-    answer = raw(shell, "POST", "/fleet/v1/enroll", headers={}, content=body)
+    answer = raw(shell, "POST", "/fleet/v1/enroll", anonymous=True, content=body)
     assert answer.status_code in (413, 422)
     assert answer.json()["kind"] == "Status"
 
 
 def test_without_a_token_of_a_person_nothing_else_is_answered(shell: Shell) -> None:
     for path in ("devicetokens", "blobs?name=a.npz", "rollouts/a/promote"):
-        assert raw(shell, "POST", f"/fleet/v1/namespaces/{shell.namespace}/{path}", headers={}).status_code == 401
+        assert raw(shell, "POST", f"/fleet/v1/namespaces/{shell.namespace}/{path}", anonymous=True).status_code == 401
 
 
 def test_another_tenant_learns_nothing(shell: Shell) -> None:

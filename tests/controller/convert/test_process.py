@@ -83,6 +83,7 @@ async def test_a_worker_that_hangs_is_a_timeout(tmp_path: Path) -> None:
 
 async def test_a_worker_that_grows_is_a_memory_limit_with_both_numbers(tmp_path: Path) -> None:
     async with worker(tmp_path, max_rss_bytes=1_000_000, watch_seconds=0.01) as process:
+        await until(lambda: process.rss_bytes() > 1_000_000)  # the interpreter has begun to load
         os.kill(process.pid, signal.SIGSTOP)
         with pytest.raises(ConversionError, match=r"took \d+ bytes of memory; its limit is 1000000") as grown:
             await process.ask(refused_task(tmp_path), silent)

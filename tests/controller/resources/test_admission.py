@@ -92,6 +92,8 @@ def test_a_name_that_is_none_is_refused(name):
 @pytest.mark.parametrize(
     ("metadata", "field", "code"),
     [
+        ({"namespace": "../x"}, "metadata.namespace", "InvalidName"),
+        ({"namespace": ["x"]}, "metadata.namespace", "TypeError"),
         ({"labels": {"a b": "x"}}, "metadata.labels", "InvalidName"),
         ({"labels": {"a": "x y"}}, "metadata.labels.a", "InvalidName"),
         ({"labels": {"a": 1}}, "metadata.labels.a", "TypeError"),

@@ -54,6 +54,8 @@ class SimBoard:
     desired: str = ""
     phase: str = ""
     error: str = ""
+    mute: bool = False
+    """Online, but it neither acts nor reports."""
     _ready_at: float = NEVER
 
     def online(self, t: float) -> bool:
@@ -61,7 +63,7 @@ class SimBoard:
 
     def move(self, t: float) -> None:
         """What the agent does: nothing while offline, else follow the retained desired state."""
-        if not self.online(t):
+        if self.mute or not self.online(t):
             return
         if self.desired != self.artifact:
             self.desired, self.error = self.artifact, ""

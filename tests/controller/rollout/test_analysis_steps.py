@@ -109,8 +109,7 @@ def test_too_few_samples_become_inconclusive_at_the_timeout():
     world.run(200)
     assert world.status.phase == "Progressing"
     assert world.status.message == (
-        "step 2 of 2: analysis: rpi: confidence needs 200 inferences of each side, has 19 of the canary and 19 of the control;"
-        " rpi: classMix needs 200 inferences of each side, has 19 of the canary and 19 of the control"
+        "step 2 of 2: analysis: rpi: confidence needs 200 inferences of each side, has 19 of the canary and 19 of the control"
     )
     world.run(200)
     assert (world.status.phase, world.status.pause_reason) == ("Paused", "Inconclusive")

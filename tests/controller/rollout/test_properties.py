@@ -196,3 +196,44 @@ def test_time_alone_never_changes_a_decision_before_it_said_so():
     assert decision.requeue_after_s is not None
     world.t += decision.requeue_after_s - timedelta(milliseconds=1).total_seconds()
     assert world.decide().status == world.status
+
+
+acts = st.lists(
+    st.tuples(
+        st.floats(0, 900),
+        st.sampled_from(["promote", "abort", "retry", "pause", "resume", "digits-v2", "digits-v3", "digits-v1"]),
+    ),
+    max_size=8,
+)
+
+
+@SETTINGS
+@given(fleets(), specs(), st.integers(0, 2**20), acts)
+def test_whatever_people_do_the_invariants_hold_and_it_comes_to_rest(boards, the_spec, seed, done):
+    world = start(boards, the_spec, seed)
+    for i, (after, act) in enumerate(done):
+        world.events.append((world.t + after, _act(act, i)))
+    world.run(HORIZON + 40_000)
+    world.spec = world.spec.model_copy(update={"paused": False})
+    for board in boards:
+        board.absent, board.fails = (), frozenset()
+    world.run(HORIZON + 40_000)
+    if world.status.pause_reason == "Failure":
+        world.ask("promote")
+        world.run(HORIZON + 40_000)
+    assert world.status.phase in ("Healthy", "Degraded"), world.status.message
+    for board in boards:
+        assert board.version == world.entry(board.device_class).stable
+
+
+def _act(act: str, i: int):
+    def do(world: World) -> None:
+        if act in ("pause", "resume"):
+            world.spec = world.spec.model_copy(update={"paused": act == "pause"})
+            world.generation += 1
+        elif act.startswith("digits-"):
+            world.target = act
+        else:
+            world.request = Request(act, f"{act}-{i}", "ada")
+
+    return do

@@ -44,6 +44,12 @@ async def test_a_watch_from_a_version_replays_and_goes_on(objects, device):
     assert deleted.record.labels == {"x": "1"}
 
 
+async def test_a_watch_from_zero_replays_all_there_was(objects, device):
+    await objects.create(device("a"))
+    async with aclosing(objects.watch(Query("Device"), 0)) as watch:
+        assert shown(await take(watch, 1)) == [("ADDED", "a")]
+
+
 async def test_events_carry_the_state_before(objects, device):
     async with aclosing(objects.watch(Query("Device"), None)) as watch:
         old = await objects.create(device("a"))

@@ -33,7 +33,7 @@ class Verdict:
 
 
 Expected = Mapping[str, Mapping[str, list[float]]]
-"""Artifact -> input's name -> output."""
+"""Artifact (or file) -> input's name -> output."""
 
 
 def expected_outputs(models: Mapping[str, Path], live: Path, scale: float, work: Path) -> Expected:
@@ -87,14 +87,14 @@ def _is_of(expected: Expected, artifact: str, row: Mapping[str, Any]) -> bool:
     )
 
 
-def distinguishable(expected: Expected) -> int:
-    """Pairs of different artifacts that answer every live image alike, hence can't be told apart by their answers."""
+def indistinguishable(outputs: Expected) -> int:
+    """Pairs of different files that answer every live image alike, hence can't be told apart by their answers."""
     return sum(
         all(
             max(abs(p - q) for p, q in zip(a[name], b[name], strict=True)) <= TOLERANCE
             for name in a
         )
-        for a, b in itertools.combinations(expected.values(), 2)
+        for a, b in itertools.combinations(outputs.values(), 2)
     )  # fmt: skip
 
 

@@ -44,7 +44,7 @@ def analysis_template() -> Json:
         "AnalysisTemplate",
         "healthy",
         {
-            "minSamples": 150,
+            "minSamples": 250,
             "interval": "2s",
             "count": 2,
             "timeout": "90s",
@@ -53,7 +53,7 @@ def analysis_template() -> Json:
                 # Nine agents and the controller share this machine's cores: only a gross slowdown means anything here.
                 {"name": "latency", "metric": "latencyP95", "maxRatio": 10},
                 {"name": "confidence", "metric": "confidence", "maxDrop": 0.1},
-                {"name": "class-mix", "metric": "classMix", "maxPsi": 0.25},
+                {"name": "class-mix", "metric": "classMix", "maxPsi": 0.5},
             ],
         },
     )

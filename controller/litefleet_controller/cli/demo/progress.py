@@ -7,13 +7,21 @@ from contextlib import contextmanager
 from typing import TextIO
 
 from rich.console import Console
+from rich.text import Text
+
+LONGEST = 180
+"""Characters of a waiting line: a status can name every class and metric, the end says it all."""
 
 
 class Teller:
     """Tells the story on stderr or stdout, with the seconds since it began."""
 
     def __init__(self, out: TextIO | None = None) -> None:
-        self._console = Console(file=out or sys.stdout, highlight=False, soft_wrap=True)
+        stream = out or sys.stdout
+        # Whoever reads a file or a log has no width: the table at the end needs this much.
+        self._console = Console(
+            file=stream, highlight=False, soft_wrap=True, markup=False, width=None if stream.isatty() else 140
+        )
         self._began = time.monotonic()
 
     @property
@@ -28,11 +36,11 @@ class Teller:
 
     def chapter(self, title: str) -> None:
         """A new part of the story."""
-        self._console.print(f"\n[bold]{title}[/bold]")
+        self._console.print(f"\n{title}", style="bold")
 
     def say(self, text: str) -> None:
         """A thing that happened."""
-        self._console.print(f"[dim]{self.seconds:6.1f}s[/dim]  {text}", markup=True)
+        self._console.print(Text.assemble((f"{self.seconds:6.1f}s  ", "dim"), text))
 
     @contextmanager
     def waiting(self, text: str) -> Iterator["Waiting"]:
@@ -58,6 +66,7 @@ class Waiting:
 
     def update(self, text: str) -> None:
         """What it is about now."""
+        text = text if len(text) <= LONGEST else f"{text[: LONGEST - 3]}..."
         if text == self._last:
             return
         self._last = text

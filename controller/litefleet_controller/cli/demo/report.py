@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -100,24 +101,30 @@ class Report:
 
     def print(self, console: Console) -> None:
         """For people."""
-        table = Table(title="Every board at the end", title_justify="left", header_style="bold")
+        table = Table(
+            title="Every board at the end",
+            title_justify="left",
+            header_style="bold",
+            box=box.SIMPLE_HEAD,
+            padding=(0, 1),
+        )
         for name, justify in (
             ("board", "left"), ("class", "left"), ("version", "left"), ("variant", "left"), ("bytes", "right"),
-            ("agreement", "right"), ("inferences", "right"), ("lost", "right"), ("wrong", "right"),
-            ("longest gap", "right"), ("state", "left"),
+            ("agrees", "right"), ("inferences", "right"), ("lost", "right"), ("wrong", "right"),
+            ("gap", "right"), ("state", "left"),
         ):  # fmt: skip
-            table.add_column(name, justify=justify, no_wrap=True)  # type: ignore[arg-type]  # literals of the tuple above
+            table.add_column(name, justify=justify, overflow="fold")  # type: ignore[arg-type]  # literals of the tuple above
         for d in self.devices:
             table.add_row(
                 d.name, d.device_class, d.version, d.variant, f"{d.bytes:,}", f"{d.agreement:.1%}", f"{d.inferences:,}",
                 str(d.lost), str(d.wrong), f"{d.longest_gap_ms:.0f} ms", d.state,
             )  # fmt: skip
         console.print()
-        console.print(table)
-        console.print("\n[bold]Refused before any board got it[/bold]")
+        console.print(table, soft_wrap=False)
+        console.print("Refused before any board got it", style="bold")
         for r in self.refusals:
             console.print(f"  {r.model_version} for {r.device_class}: {r.code}: {r.message}")
-        console.print("\n[bold]Taken back by itself[/bold]")
+        console.print("\nTaken back by itself", style="bold")
         for b in self.rollbacks:
             console.print(f"  {b.rollout} on {b.device_class}: {b.cause}: {b.message}")
         console.print()

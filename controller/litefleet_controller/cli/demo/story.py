@@ -12,7 +12,7 @@ from typing import Any
 
 from litefleet_controller.cli.client import Client
 from litefleet_controller.cli.demo import manifests
-from litefleet_controller.cli.demo.answers import distinguishable, expected_outputs, judge
+from litefleet_controller.cli.demo.answers import expected_outputs, indistinguishable, judge
 from litefleet_controller.cli.demo.digits import SCALE, DataSets, write_data_sets
 from litefleet_controller.cli.demo.processes import (
     Child,
@@ -149,9 +149,7 @@ class Demo:
                 waiting.update(f"enrolling nine boards: {done}")
         for name, _ in boards:
             self._start_board(name, data.live)
-        self._wait(
-            "boards to come online", lambda: _online(client) == len(boards), lambda: f"{_online(client)} of 9"
-        )
+        self._wait("boards to come online", lambda: _online(client) == len(boards), lambda: f"{_online(client)} of 9")
         self.teller.say("nine boards are enrolled and online, three in each of three classes; each reads its own camera: "
                         f"{RATE_HZ} held-out images a second")  # fmt: skip
 
@@ -232,7 +230,8 @@ class Demo:
 
         def settled() -> bool:
             status = client.get(path).get("status") or {}
-            return status.get("targetVersion") == version and status.get("phase") in ("Healthy", "Degraded")
+            decided = status.get("targetVersion") == version and status.get("phase") in ("Healthy", "Degraded")
+            return decided and _at_home(client, status["classes"])
 
         self._wait(
             f"{version} to be rolled out",
@@ -241,8 +240,8 @@ class Demo:
         )
         status = client.get(path)["status"]
         self.teller.say(f"{status['phase']}: {status['message']}")
-        for result in (status.get("analysis") or {}).get("results", []):
-            self.teller.say(f"  {result['verdict']}: {result['message']}")
+        for line in _verdicts((status.get("analysis") or {}).get("results", [])):
+            self.teller.say(line)
 
     def _wait(self, what: str, done: Callable[[], bool], now: Callable[[], str]) -> None:
         deadline = time.monotonic() + PATIENCE_S
@@ -271,14 +270,14 @@ class Demo:
         with self.teller.waiting("computing every answer again"):
             # The boards' own state first, then their end: what they did until now is what is judged.
             devices = client.get(f"{KUBE}/devices")["items"]
-            files = self._download(client, variants)
-            expected = expected_outputs(files, data.live, SCALE, self.directory)
+            outputs = expected_outputs(self._download(client, variants), data.live, SCALE, self.directory)
+            expected = {artifact: outputs[v["digest"]] for artifact, v in variants.items()}
             lines = [self._device_line(d, variants, expected) for d in devices]
-        alike = distinguishable(expected)
-        if alike:
-            self.teller.say(f"{alike} pairs of artifacts answer every live image alike and can't be told apart")
         total = sum(d.inferences for d in lines)
-        self.teller.say(f"{total:,} answers computed again, each held against the version that it claims")
+        self.teller.say(
+            f"{total:,} answers computed again, each held against the one version that it claims "
+            f"({len(outputs)} different files, {indistinguishable(outputs)} pairs of them answer alike)"
+        )
         rollout = client.get(f"{KUBE}/modelrollouts/{manifests.ROLLOUT}")
         return Report(lines, _refusals(versions), _rollbacks(rollout), self.teller.seconds)
 
@@ -286,9 +285,9 @@ class Demo:
         folder = self.directory / "variants"
         folder.mkdir(exist_ok=True)
         files = {}
-        for artifact, variant in variants.items():
-            files[artifact] = folder / f"{variant['digest'].removeprefix('sha256:')[:16]}.tflite"
-            files[artifact].write_bytes(client.download(f"/fleet/v1/blobs/{variant['digest']}"))
+        for digest in {v["digest"] for v in variants.values()}:
+            files[digest] = folder / f"{digest.removeprefix('sha256:')[:16]}.tflite"
+            files[digest].write_bytes(client.download(f"/fleet/v1/blobs/{digest}"))
         return files
 
     def _device_line(self, device: Json, variants: Mapping[str, Json], expected: Mapping[str, Any]) -> DeviceLine:
@@ -318,6 +317,35 @@ def _show(waiting: Waiting, what: str, now: str) -> None:
 def _online(client: Client) -> int:
     devices = client.get(f"{KUBE}/devices")["items"]
     return sum((d.get("status") or {}).get("connection") == "Online" for d in devices)
+
+
+def _at_home(client: Client, classes: Sequence[Json]) -> bool:
+    """Whether every board serves what its class has as stable now."""
+    stable = {c["deviceClass"]: c.get("stable") for c in classes}
+    for device in client.get(f"{KUBE}/devices")["items"]:
+        slots = (device.get("status") or {}).get("slots") or []
+        slot: Json = next((s for s in slots if s["slot"] == manifests.MODEL), {})
+        if slot.get("phase") != "Updated" or slot.get("currentVersion") != stable.get(device["spec"]["class"]):
+            return False
+    return True
+
+
+def _verdicts(results: Sequence[Json]) -> list[str]:
+    """What failed, in the analysis' own words; a class where nothing did in one line."""
+    failed = [f"failed: {r['message']}" for r in results if r["verdict"] == "Failed"]
+    if failed:
+        return failed
+    lines = []
+    for name in dict.fromkeys(r["deviceClass"] for r in results):
+        of_class = {r["metric"]: r for r in results if r["deviceClass"] == name}
+        sure, mix = of_class.get("confidence", {}), of_class.get("classMix", {})
+        if sure.get("canary") is None or sure.get("control") is None or mix.get("value") is None:
+            continue
+        lines.append(
+            f"{name}: the canary holds its own: mean confidence {sure['canary']:.2f} against {sure['control']:.2f}, "
+            f"class mix PSI {mix['value']:.2f} ({sure['canarySamples']} and {sure['controlSamples']} inferences)"
+        )
+    return lines
 
 
 def _maybe(client: Client, path: str) -> Json:

@@ -1,0 +1,97 @@
+"""The link against a real mosquitto: presence, reconnecting, and not drowning."""
+
+import queue
+import random
+
+import pytest
+
+from litefleet_agent import events as ev
+from litefleet_agent.link import MAX_OUTGOING, Address, MqttLink
+from litefleet_protocol import codec
+from litefleet_protocol.messages import Presence
+
+from .broker import Client, until
+
+
+def make_link(port, ids, mail=None):
+    return MqttLink(
+        Address("127.0.0.1", port, "pi-1", keepalive_s=5, first_pause_s=0.05),
+        lambda: None,
+        deliver=(mail or queue.SimpleQueue()).put,
+        random=random.random,
+        new_id=lambda: next(ids),
+    )
+
+
+@pytest.fixture
+def ids():
+    return (f"connection-{n}" for n in range(1000))
+
+
+@pytest.fixture
+def spectator(broker):
+    made = Client(broker.port, ["lf/v1/d/pi-1/up/#"])
+    yield made
+    made.close()
+
+
+def presence(spectator):
+    return [codec.decode(Presence, data) for data in spectator.received("/up/presence")]
+
+
+def test_presence_says_online_and_at_a_clean_end_offline(broker, spectator, ids):
+    link = make_link(broker.port, ids)
+    link.start()
+    until(lambda: len(presence(spectator)) == 1, "online")
+    link.stop()
+    until(lambda: len(presence(spectator)) == 2, "offline")
+    assert [(m.online, m.connection) for m in presence(spectator)] == [(True, "connection-0"), (False, "connection-0")]
+
+
+def test_each_connection_has_its_own_id_and_subscriptions_come_back(broker, ids):
+    mail = queue.SimpleQueue()
+    link = make_link(broker.port, ids, mail)
+    link.start()
+    until(lambda: link.connected, "connected")
+    link.subscribe("lf/v1/a/default/" + "0" * 64 + "/manifest")
+    broker.kill()
+    until(lambda: not link.connected, "down")
+    assert link.publish("lf/v1/d/pi-1/up/reported", b"{}") is False
+    broker.start()
+    until(lambda: link.connected, "connected again")
+    controller = Client(broker.port, ["lf/v1/d/pi-1/up/#"])
+    controller.publish("lf/v1/a/default/" + "0" * 64 + "/manifest", b"hello")
+    controller.publish("lf/v1/d/pi-1/down/ack", b"there", retain=False)
+    seen = []
+
+    def both():
+        while not mail.empty():
+            seen.append(mail.get())
+        return {getattr(m, "payload", b"") for m in seen} >= {b"hello", b"there"}
+
+    until(both, "messages after the reconnect")
+    assert [type(m) for m in seen if not hasattr(m, "payload")] == [ev.Connected, ev.Disconnected, ev.Connected]
+    assert presence(controller)[-1].connection != "connection-0"
+    link.stop()
+    controller.close()
+
+
+def test_queue_of_what_goes_out_is_bounded(broker, ids):
+    link = make_link(broker.port, ids)
+    link.start()
+    until(lambda: link.connected, "connected")
+    broker._process.send_signal(19)
+    taken = sum(link.publish("lf/v1/d/pi-1/up/telemetry", b"x" * 2000) for _ in range(MAX_OUTGOING * 3))
+    broker._process.send_signal(18)
+    link.stop()
+    assert taken <= MAX_OUTGOING + 30
+
+
+def test_broker_that_is_not_there_yet_is_waited_for(broker, ids):
+    broker.kill()
+    link = make_link(broker.port, ids)
+    link.start()
+    until(lambda: next(ids).endswith(("5", "6", "7", "8", "9")), "some attempts")
+    broker.start()
+    until(lambda: link.connected, "connected")
+    link.stop()

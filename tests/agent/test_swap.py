@@ -1,0 +1,173 @@
+"""The hot slot: under load, with real LiteRT; and what happens to inferences that hang."""
+
+import itertools
+import threading
+import time
+
+import numpy as np
+import pytest
+
+from litefleet_agent.fileio import Disk
+from litefleet_agent.runtime.interface import ModelError
+from litefleet_agent.runtime.litert import LiteRT
+from litefleet_agent.slots import Slots
+from litefleet_agent.swap import Builder, HotSlot, NoModelError
+from litefleet_agent.telemetry import Meter
+from litefleet_protocol.codes import Code
+from litefleet_protocol.tensors import Preprocess
+
+from .artifacts import DATA, make, make_from
+from .broker import until
+from .models import Scripted, generation
+
+
+@pytest.fixture
+def hot():
+    return HotSlot("digits", time.monotonic, hang_s=0.3)
+
+
+TICKETS = itertools.count(1)
+
+
+def serve(hot, made):
+    ticket = next(TICKETS)
+    hot.park(ticket, made)
+    return hot.flip(ticket)
+
+
+def put(slots, made):
+    folder = slots.reopen(made.digest)
+    folder.keep_manifest(made.envelope)
+    folder.write_chunk(made.manifest, 0, b"".join(made.chunks))
+    slots.finish(made.digest, made.manifest)
+
+
+def test_slot_without_a_model_says_so(hot):
+    with pytest.raises(NoModelError):
+        hot.infer(np.zeros(4))
+
+
+def test_swaps_under_load_lose_and_mix_nothing(hot, tmp_path, key):
+    """Two threads infer while two real models are swapped back and forth, each scaling its input in its own way."""
+    slots = Slots(Disk(), tmp_path)
+    made = {
+        "v1": make_from(key, "a.tflite", version="v1", preprocess=Preprocess(scale=1.0)),
+        "v2": make_from(key, "b.tflite", version="v2", preprocess=Preprocess(scale=0.5)),
+    }
+    for artifact in made.values():
+        put(slots, artifact)
+    builder = Builder(slots, LiteRT(), threads=1)
+    x = np.array([1, 0, 0, 0], np.float32)
+    expected = {
+        v: g.model.infer([(x * g.manifest.preprocess.scale).reshape(1, 4).astype(np.float32)])[0]
+        for v, g in ((v, builder.build(m.digest)) for v, m in made.items())
+    }
+    serve(hot, builder.build(made["v1"].digest))
+    answers, stop, asked = [], threading.Event(), [0, 0]
+
+    def ask(n):
+        while not stop.is_set():
+            asked[n] += 1
+            answers.append(hot.infer(x))
+
+    threads = [threading.Thread(target=ask, args=(n,)) for n in range(2)]
+    for thread in threads:
+        thread.start()
+    for version in ["v2", "v1"] * 10:
+        before = len(answers)
+        serve(hot, builder.build(made[version].digest))
+        hot.release()
+        until(lambda before=before: len(answers) > before + 20, "answers go on")
+    stop.set()
+    for thread in threads:
+        thread.join()
+    assert len(answers) == sum(asked)
+    for answer in answers:
+        np.testing.assert_allclose(answer.outputs[0], expected[answer.version], atol=1e-6)
+        assert answer.artifact == made[answer.version].digest
+    assert {a.version for a in answers} == {"v1", "v2"}
+    assert hot.longest_flip_gap_ms > 0
+
+
+def test_what_was_flipped_away_is_held_until_released(hot):
+    first = generation("v1")
+    serve(hot, first)
+    serve(hot, generation("v2"))
+    assert hot.park_held(99, "sha256:v1")
+    hot.flip(99)
+    assert hot.live is first
+    hot.release()
+    assert not hot.park_held(100, "sha256:v2")
+
+
+def test_hung_inference_is_noticed_and_others_go_over_to_its_successor(hot):
+    hanging = Scripted()
+    hanging.gate.clear()
+    serve(hot, generation("v1", hanging))
+    failures = []
+
+    def stuck():
+        try:
+            hot.infer(np.ones(4))
+        except ModelError as e:
+            failures.append(e.code)
+
+    first = threading.Thread(target=stuck)
+    first.start()
+    hanging.entered.wait(5)
+    second_answer = []
+    second = threading.Thread(target=lambda: second_answer.append(hot.infer(np.ones(4))))
+    second.start()
+    until(lambda: hot.stuck() is not None, "the hang is noticed")
+    assert serve(hot, generation("v2", Scripted(2.0)))
+    second.join(5)
+    assert second_answer[0].version == "v2"
+    assert not hot.park_held(7, "sha256:v1"), "a hung generation must not be gone back to"
+    hanging.gate.set()
+    first.join(5)
+    assert failures == ["Timeout"]
+
+
+def test_slow_first_answer_after_a_long_idle_time_is_no_hang(hot):
+    serve(hot, generation("v1"))
+    hot.infer(np.ones(4))
+    assert hot.stuck() is None
+
+
+def test_failing_model_raises_and_is_counted(hot):
+    model = Scripted()
+    model.error = ModelError(Code.INTERNAL, "no")
+    meter = Meter("digits", time.monotonic, time.time)
+    hot.observe([meter])
+    serve(hot, generation("v1", model))
+    with pytest.raises(ModelError):
+        hot.infer(np.ones(4))
+    model.error = None
+    hot.infer(np.ones(4))
+    assert (meter.failed_total, meter.answered_total) == (1, 1)
+
+
+def test_nan_on_live_input_is_a_bad_output(hot):
+    serve(hot, generation("v1", Scripted(float("nan"))))
+    with pytest.raises(ModelError) as caught:
+        hot.infer(np.ones(4))
+    assert caught.value.code == "BadOutput"
+
+
+def test_build_refuses_a_file_that_changed_on_the_disk(tmp_path, key):
+    slots = Slots(Disk(), tmp_path)
+    made = make_from(key, "a.tflite")
+    put(slots, made)
+    path = slots.complete(made.digest).file("model.tflite")
+    path.write_bytes(path.read_bytes()[:-1] + b"?")
+    with pytest.raises(ModelError) as caught:
+        Builder(slots, LiteRT(), threads=1).build(made.digest)
+    assert caught.value.code == "DigestMismatch"
+
+
+def test_build_works_without_golden_samples(tmp_path, key, hot):
+    slots = Slots(Disk(), tmp_path)
+    made = make(key, (DATA / "small.tflite").read_bytes(), None)
+    put(slots, made)
+    serve(hot, Builder(slots, LiteRT(), threads=1).build(made.digest))
+    assert hot.infer(np.array([0, 0, 1, 0], np.float32)).label == "two"
