@@ -56,7 +56,6 @@ Rollout = Resource[ModelRolloutSpec, ModelRolloutStatus]
 Offer = Callable[[str, str], Awaitable[None]]
 """(namespace, artifact digest): have the broker hold this artifact."""
 REQUESTED_BY_ANNOTATION = "litefleet.dev/requested-by"
-EVIDENCE_S = 2.0
 COMPONENT = "rollout"
 
 
@@ -96,15 +95,14 @@ class ModelRolloutReconciler:
         rollout: Rollout = read(record, ModelRolloutSpec, ModelRolloutStatus)
         if rollout.meta.deletion_timestamp is not None:
             return Result()
-        view = await self._view(rollout)
         now = self._now()
+        view = await self._view(rollout)
         spans = needs_evidence(view, now)
         if spans:
-            view = _with_evidence(view, await self._evidence(rollout, spans))
+            view = _with_evidence(view, await self._evidence(rollout, view, spans))
         decision = decide(view, now)
-        await self._carry_out(rollout, view, decision)
-        waits = [s for s in (decision.requeue_after_s, EVIDENCE_S if spans else None) if s is not None]
-        return Result(requeue_after_s=min(waits) if waits else None)
+        await self._carry_out(rollout, view, decision, now)
+        return Result(requeue_after_s=decision.requeue_after_s)
 
     async def _view(self, rollout: Rollout) -> RolloutView:
         namespace = rollout.key.namespace
@@ -191,47 +189,46 @@ class ModelRolloutReconciler:
             found[name] = AnalysisTemplateSpec.model_validate(record.json()["spec"])
         return found
 
-    async def _evidence(self, rollout: Rollout, spans: Sequence[EvidenceSpan]) -> list[Evidence]:
+    async def _evidence(self, rollout: Rollout, view: RolloutView, spans: Sequence[EvidenceSpan]) -> list[Evidence]:
         namespace, slot = rollout.key.namespace, rollout.spec.model_ref.name
+        devices = [b.name for b in view.boards]
         evidence = []
         for span in spans:
-            concurrent = await self._telemetry.aggregate(namespace, slot, since=span.since)
-            by_arm = {(a.device_class, a.version): a for a in concurrent}
+            found = await self._telemetry.aggregate(namespace, slot, since=span.since, devices=devices)
+            arms = {(a.device_class, a.version): _arm(a) for a in found}
             for device_class, (canary, control) in span.classes.items():
-                evidence.append(await self._evidence_of(rollout, span, device_class, canary, control, by_arm))
+                arm = arms.get((device_class, canary), Arm())
+                if control:
+                    beside = arms.get((device_class, control), Arm())
+                    evidence.append(Evidence(device_class, arm, beside, "control", span.since))
+                else:
+                    before = await self._past(rollout, span, device_class, devices)
+                    evidence.append(Evidence(device_class, arm, before, "past", span.since))
         return evidence
 
-    async def _evidence_of(
-        self,
-        rollout: Rollout,
-        span: EvidenceSpan,
-        device_class: str,
-        canary: str,
-        control: str,
-        by_arm: Mapping[tuple[str, str], Aggregate],
-    ) -> Evidence:
-        arm = _arm(by_arm.get((device_class, canary)))
-        if control:
-            return Evidence(device_class, arm, _arm(by_arm.get((device_class, control))))
-        stable = next((c.stable for c in rollout.status.classes if c.device_class == device_class), "")
-        past = await self._telemetry.aggregate(
+    async def _past(self, rollout: Rollout, span: EvidenceSpan, device_class: str, devices: Sequence[str]) -> Arm:
+        """A class without control boards is judged against its own past, when it has one."""
+        version = span.past.get(device_class, "")
+        if not version:
+            return Arm()
+        found = await self._telemetry.aggregate(
             rollout.key.namespace,
             rollout.spec.model_ref.name,
-            until=rollout.status.started_at or span.since,
+            until=span.past_until,
             device_class=device_class,
-            version=stable or None,
+            version=version,
+            devices=devices,
         )
-        before = next((a for a in past if a.version == stable), None) if stable else None
-        return Evidence(device_class, arm, _arm(before), "past")
+        return _arm(found[0]) if found else Arm()
 
-    async def _carry_out(self, rollout: Rollout, view: RolloutView, decision: Decision) -> None:
+    async def _carry_out(self, rollout: Rollout, view: RolloutView, decision: Decision, now: datetime) -> None:
         namespace, slot = rollout.key.namespace, rollout.spec.model_ref.name
         for artifact in sorted({c.artifact for c in decision.commands if c.artifact}):
             await self._offer(namespace, artifact)
         changed = decision.status.dump() != rollout.status.dump()
         if decision.commands or changed:
             batch = AssignmentBatch(
-                set=[_assignment(c, rollout, view, slot, self._now()) for c in decision.commands if c.version],
+                set=[_assignment(c, rollout, view, slot, now) for c in decision.commands if c.version],
                 clear=[(namespace, c.device, slot) for c in decision.commands if not c.version],
                 status=StatusWrite(rollout.key, rollout.record.resource_version, decision.status.dump())
                 if changed
@@ -240,7 +237,7 @@ class ModelRolloutReconciler:
             await self._assignments.commit(batch, epoch=self._epoch)
         for notice in decision.notices:
             await self._events.record(
-                rollout.key, rollout.meta.uid, notice.type, notice.reason, notice.message, self._now(), COMPONENT
+                rollout.key, rollout.meta.uid, notice.type, notice.reason, notice.message, now, COMPONENT
             )
 
 
@@ -308,10 +305,7 @@ def _with_evidence(view: RolloutView, evidence: Sequence[Evidence]) -> RolloutVi
     return replace(view, evidence=tuple(evidence))
 
 
-def _arm(aggregate: Aggregate | None) -> Arm:
-    if aggregate is None:
-        return Arm()
-    a = aggregate
+def _arm(a: Aggregate) -> Arm:
     return Arm(a.count, a.errors, a.latency_ms, a.confidence, a.classes)
 
 

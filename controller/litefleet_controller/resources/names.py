@@ -14,7 +14,8 @@ def check_label(text: str) -> str:
     """An RFC 1123 label of at most 63 characters."""
     if len(text) > 63 or not _LABEL.fullmatch(text):
         raise ValueError(
-            f"{_short(text)} is not a valid name: at most 63 of a-z, 0-9 and '-', beginning and ending with a letter or digit"
+            f"{_short(text)} is not a valid name: at most 63 of a-z, 0-9 and '-', "
+            "beginning and ending with a letter or digit"
         )
     return text
 
@@ -23,7 +24,8 @@ def check_name(text: str) -> str:
     """An RFC 1123 subdomain of at most 253 characters."""
     if len(text) > 253 or not _SUBDOMAIN.fullmatch(text):
         raise ValueError(
-            f"{_short(text)} is not a valid name: at most 253 of a-z, 0-9, '-' and '.', beginning and ending with a letter or digit"
+            f"{_short(text)} is not a valid name: at most 253 of a-z, 0-9, '-' and '.', "
+            "beginning and ending with a letter or digit"
         )
     return text
 

@@ -12,7 +12,9 @@ _PERCENT = re.compile(r"(\d{1,3})%", re.ASCII)
 def parse_duration(value: object) -> float:
     """Seconds of `10m`, `1h30m`, `45s` or a plain non-negative number of seconds (Argo Rollouts accepts both)."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
-        raise ValueError("a duration is written like 10m, 1h30m or 45s, or as a number of seconds")
+        raise ValueError(  # noqa: TRY004 - pydantic reports ValueErrors
+            "a duration is written like 10m, 1h30m or 45s, or as a number of seconds"
+        )
     if isinstance(value, int | float):
         if not 0 <= value <= 10 * 365 * 86400:
             raise ValueError(f"{value} is out of range for a duration in seconds")
@@ -62,6 +64,4 @@ Duration = Annotated[
 ]
 """Seconds inside; written back as a number of seconds."""
 CountOrPercent = Annotated[int | str, BeforeValidator(parse_count_or_percent)]
-Percent = Annotated[
-    float, BeforeValidator(parse_percent), Field(json_schema_extra={"x-litefleet-format": "percent"})
-]
+Percent = Annotated[float, BeforeValidator(parse_percent), Field(json_schema_extra={"x-litefleet-format": "percent"})]

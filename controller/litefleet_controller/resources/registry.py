@@ -99,7 +99,8 @@ DEVICE = Kind(
     selectable_fields=(".spec.class", ".status.connection"),
 )  # fmt: skip
 MODEL_ROLLOUT = Kind(
-    "ModelRollout", "modelrollouts", "modelrollout", ModelRolloutSpec, ModelRolloutStatus, ("mro", "rollout", "rollouts"),
+    "ModelRollout", "modelrollouts", "modelrollout", ModelRolloutSpec, ModelRolloutStatus,
+    ("mro", "rollout", "rollouts"),
     columns=(
         Column("Model", ".spec.modelRef.name"),
         Column("Target", ".status.targetVersion"),

@@ -1,5 +1,6 @@
 """ModelRollout and AnalysisTemplate, in the words of Argo Rollouts and AWS IoT Jobs."""
 
+import itertools
 from datetime import datetime
 from typing import Annotated, Literal
 
@@ -81,7 +82,7 @@ class Canary(Part):
     @model_validator(mode="after")
     def _weights_go_up(self) -> "Canary":
         weights = [s.set_weight for s in self.steps if s.set_weight is not None]
-        for earlier, later in zip(weights, weights[1:], strict=False):
+        for earlier, later in itertools.pairwise(weights):
             if later < earlier:
                 raise ValueError(f"setWeight goes down from {earlier} to {later}: steps only widen a rollout")
         return self

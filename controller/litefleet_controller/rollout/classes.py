@@ -23,7 +23,7 @@ def refresh(view: RolloutView, fleet: Fleet, status: ModelRolloutStatus, now: da
     contested = {b.device_class for b in fleet.contested}
     names = sorted(fleet.by_class.keys() | contested | {n for n, c in known.items() if c.stable})
     classes = [
-        _follow(view, status, known.get(n) or _newcomer(view, n, fleet.by_class.get(n, ())), n in fleet.by_class)
+        _follow(view, status, _known_or_new(known.get(n), n, fleet.by_class.get(n, ())), n in fleet.by_class)
         for n in names
     ]
     refused = [
@@ -37,11 +37,19 @@ def refresh(view: RolloutView, fleet: Fleet, status: ModelRolloutStatus, now: da
     return status
 
 
-def _newcomer(view: RolloutView, device_class: str, boards: Sequence[Board]) -> RolloutClass:
-    """A class new to this rollout goes back to the version that all its boards already serve, if there is one."""
+def _known_or_new(entry: RolloutClass | None, device_class: str, boards: Sequence[Board]) -> RolloutClass:
+    """A class that never began (its boards were another rollout's until now, say) is looked at as a new one."""
+    began = entry is not None and (entry.stable or entry.state != "Waiting")
+    return entry if entry is not None and began else _newcomer(device_class, boards)
+
+
+def _newcomer(device_class: str, boards: Sequence[Board]) -> RolloutClass:
+    """A class new to this rollout goes back to the version that all its boards already serve, if there is one.
+
+    When that is the target, there is nothing to prove and the steps don't concern the class.
+    """
     served = {b.assigned_version if b.current_version == b.assigned_version else "" for b in boards}
-    stable = served.pop() if len(served) == 1 else ""
-    return RolloutClass(device_class=device_class, state="Waiting", stable="" if stable == view.target else stable)
+    return RolloutClass(device_class=device_class, state="Waiting", stable=served.pop() if len(served) == 1 else "")
 
 
 def _follow(view: RolloutView, status: ModelRolloutStatus, entry: RolloutClass, has_boards: bool) -> RolloutClass:

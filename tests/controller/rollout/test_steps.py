@@ -312,6 +312,35 @@ def test_a_class_new_to_the_rollout_goes_back_to_what_its_boards_already_serve()
     assert {b.current_version for b in boards} == {"digits-v1"}
 
 
+def serving(boards: list, version: str) -> None:
+    for board in boards:
+        board.version = board.current_version = version
+        board.artifact = board.current = board.desired = artifact_of(version, board.device_class)
+        board.phase = "Updated"
+
+
+def test_a_new_rollout_over_boards_that_serve_the_target_already_has_nothing_to_do():
+    boards = fleet(rpi=2)
+    serving(boards, "digits-v1")
+    world = World(boards, spec({"setWeight": 50}, {"pause": {}}), target="digits-v1")
+    world.run(60)
+    assert (world.status.phase, world.commands) == ("Healthy", [])
+
+
+def test_a_rollout_that_takes_over_boards_with_the_target_on_them_has_nothing_to_do():
+    boards = fleet(rpi=2)
+    serving(boards, "digits-v1")
+    for board in boards:
+        board.conflict = "older"
+    world = World(boards, spec({"setWeight": 50}, {"pause": {}}), target="digits-v1")
+    world.run(60)
+    assert world.status.phase == "Progressing"
+    for board in boards:
+        board.conflict = ""
+    world.run(60)
+    assert (world.status.phase, world.commands) == ("Healthy", [])
+
+
 def test_commands_name_the_stable_artifact_as_fallback():
     world = settled(World(fleet(rpi=1), spec()))
     world.run(60)

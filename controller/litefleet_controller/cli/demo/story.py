@@ -149,9 +149,12 @@ class Demo:
                 waiting.update(f"enrolling nine boards: {done}")
         for name, _ in boards:
             self._start_board(name, data.live)
-        self._wait("boards to come online", lambda: _online(client) == len(boards), lambda: f"{_online(client)} of 9")
-        self.teller.say("nine boards are enrolled and online, three in each of three classes; each reads its own camera: "
-                        f"{RATE_HZ} held-out images a second")  # fmt: skip
+        everyone = len(boards)
+        self._wait("boards to come online", lambda: _online(client) == everyone, lambda: f"{_online(client)} of 9")
+        self.teller.say(
+            "nine boards are enrolled and online, three in each of three classes; "
+            f"each reads its own camera: {RATE_HZ} held-out images a second"
+        )
 
     def _start_board(self, name: str, live: Path) -> None:
         state = self.directory / "boards" / name
