@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from litefleet_agent import effects as fx
 from litefleet_agent import events as ev
 from litefleet_agent import health
-from litefleet_agent.board import Self, State
+from litefleet_agent.board import Self, State, Step, kept_artifacts, saved
 from litefleet_agent.core import advance
 from litefleet_agent.errors import AgentError
 from litefleet_agent.fetch import Fetcher
@@ -24,7 +24,7 @@ from litefleet_agent.interface import Incoming, Link
 from litefleet_agent.pipeline.loop import Pipeline
 from litefleet_agent.probation import Probation
 from litefleet_agent.slots import Slots
-from litefleet_agent.state import Pointers
+from litefleet_agent.state import Pointers, Saved
 from litefleet_agent.swap import Builder, Generation, HotSlot
 from litefleet_agent.telemetry import Meter
 from litefleet_agent.trial import TrialLimits, try_out
@@ -39,7 +39,10 @@ from litefleet_protocol.messages import Ack
 
 log = logging.getLogger(__name__)
 TICK_S = 0.1
+QUIET_TICK_S = 0.4
+"""Between looks while no slot is on its way anywhere: most of what an idle board costs is waking up."""
 TELEMETRY_TICK_S = 0.5
+SAVE_AGAIN_S = 1.0
 PIPELINES_END_S = 0.8
 """Of the three seconds that an orderly end may take; the rest is for the broker."""
 
@@ -54,6 +57,10 @@ class Ready:
 
 
 Item = Incoming | Ready | ev.Event | None
+_IN_ORDER = (ev.DesiredReceived, ev.DesiredRefused, ev.EpochReceived)
+_AFTER_THE_DISK = (ev.DesiredReceived, ev.EpochReceived, ev.Fetched)
+"""Events that wait while the disk takes nothing: what was accepted must not be replaced by something older after a
+kill, and an attempt must be counted before it can kill. All others go on: a way back must not wait for a full disk."""
 
 
 @dataclass(slots=True)
@@ -104,6 +111,9 @@ class Agent:
         self._stopping = threading.Event()
         self._backlog: deque[ev.Event] = deque()
         """Events whose consequences the disk did not take; retried in order."""
+        self._unsaved = False
+        """The pointer file is older than the state."""
+        self._next_save = float("-inf")
         self._next_tick = float("-inf")
         self._next_telemetry = float("-inf")
 
@@ -137,7 +147,7 @@ class Agent:
 
     def _turn(self) -> None:
         try:
-            item = self._parts.mailbox.get(timeout=TICK_S)
+            item = self._parts.mailbox.get(timeout=self._tick_s())
         except queue.Empty:
             item = None
         try:
@@ -146,6 +156,10 @@ class Agent:
             self._pass_time()
         except Exception:  # the loop's edge: whatever went wrong, serving and the next event go on
             log.exception("main loop: event failed")
+
+    def _tick_s(self) -> float:
+        resting = all(slot.step in (Step.IDLE, Step.FAILED) for slot in self._state.slots.values())
+        return QUIET_TICK_S if resting and not self._backlog else TICK_S
 
     def _end(self) -> bool:
         parts = self._parts
@@ -199,15 +213,12 @@ class Agent:
         now = self._parts.clock()
         if now < self._next_tick:
             return
-        self._next_tick = now + TICK_S
+        self._next_tick = now + self._tick_s()
         self._parts.fetcher.tick(now)
         for name, place in list(self._parts.places.items()):
             self._watch(name, place, now)
-        while self._backlog:
-            event = self._backlog.popleft()
-            if not self._try(event):
-                self._backlog.appendleft(event)
-                break
+        if (self._backlog or self._unsaved) and now >= self._next_save:
+            self._catch_up()
         self._advance(ev.Tick())
         if now >= self._next_telemetry:
             self._next_telemetry = now + TELEMETRY_TICK_S
@@ -238,26 +249,45 @@ class Agent:
     # --- the core, and what it wants ---
 
     def _advance(self, event: ev.Event) -> None:
-        if (self._backlog and not isinstance(event, ev.Tick)) or (
-            not self._try(event) and not isinstance(event, ev.Tick)
-        ):
+        if (self._backlog and isinstance(event, _IN_ORDER)) or not self._try(event):
             self._backlog.append(event)
 
     def _try(self, event: ev.Event) -> bool:
         """Feed the core; False when the disk did not take what must be durable first, and nothing has changed."""
         state, effects = advance(self._state, event, self._parts.clock())
         for effect in effects:
-            if isinstance(effect, fx.Persist):
-                try:
-                    self._parts.pointers.save(effect.saved)
-                except OSError as e:
-                    log.warning("state not saved, trying again: %s", e)
-                    return False
+            if isinstance(effect, fx.Persist) and not self._save(effect.saved) and isinstance(event, _AFTER_THE_DISK):
+                return False
         self._log_change(state)
         self._state = state
         for effect in effects:
             self._carry_out(effect)
         return True
+
+    def _save(self, whole: Saved) -> bool:
+        try:
+            self._parts.pointers.save(whole)
+        except OSError as e:
+            if not self._unsaved:
+                log.warning("state not saved, trying again every %g s: %s", SAVE_AGAIN_S, e)
+            self._unsaved = True
+            self._next_save = self._parts.clock() + SAVE_AGAIN_S
+            return False
+        if self._unsaved:
+            log.info("state saved again")
+        self._unsaved = False
+        return True
+
+    def _catch_up(self) -> None:
+        """Save what the disk did not take, then the events that waited for it, then remove what had to stay."""
+        if not self._save(saved(self._state)):
+            return
+        while self._backlog:
+            event = self._backlog.popleft()
+            if not self._try(event):
+                self._backlog.appendleft(event)
+                return
+        self._collect(kept_artifacts(self._state))
 
     def _log_change(self, after: State) -> None:
         for name, slot in after.slots.items():
@@ -340,6 +370,8 @@ class Agent:
         return ev.Checked(slot, ticket)
 
     def _collect(self, keep: frozenset[str]) -> None:
+        if self._unsaved:
+            return  # the pointer file on the disk may still name what is to be removed
         try:
             self._parts.slots.collect(keep)
         except OSError as e:

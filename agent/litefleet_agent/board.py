@@ -32,7 +32,7 @@ class Step(StrEnum):
     WAITING = "waiting"
     """For the next try."""
     FAILED = "failed"
-    """It won't be tried again until something else is desired."""
+    """It won't be tried again until something else is desired, or the same anew."""
 
 
 PHASES: Mapping[Step, str] = {

@@ -22,7 +22,7 @@ from litefleet_agent.interface import Link
 from litefleet_agent.link import Address, MqttLink, tls_context
 from litefleet_agent.outbox import Outbox
 from litefleet_agent.pipeline import sink, source
-from litefleet_agent.pipeline.loop import Pipeline
+from litefleet_agent.pipeline.loop import Pipeline, Tally
 from litefleet_agent.runtime.litert import LiteRT
 from litefleet_agent.slots import Slots
 from litefleet_agent.state import Pointers
@@ -108,7 +108,7 @@ def _uplink(host: _Host, link: Link, device: str) -> Uplink:
     board = Board(
         device,
         _capabilities(host),
-        lambda report: host.disk.replace(host.state_dir / LAST_REPORT, report),
+        lambda report: host.disk.replace(host.state_dir / LAST_REPORT, report, durable=False),
         time.time,
     )
     outbox = Outbox(host.disk, host.state_dir / "outbox", secrets.token_hex(8))
@@ -137,7 +137,10 @@ def _pipeline(host: _Host, part: PipelineConfig) -> Callable[[Place], Pipeline]:
             rate_hz=part.source.rate_hz,
             clock=time.monotonic,
             wall=time.time,
-            input_failed=lambda: place.meter.input_failed(place.hot.live),
+            tally=Tally(
+                input_failed=lambda: place.meter.input_failed(place.hot.live),
+                missed=lambda inputs: place.meter.missed(place.hot.live, inputs),
+            ),
         )
 
     return make

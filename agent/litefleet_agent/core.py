@@ -7,6 +7,13 @@ The same code runs on a board, in a simulator and in property tests. A slot goes
 and every failure leads to waiting (for another try) or failed; when what failed already serves, the way leads through
 `returning` first, which is the same forward path with its arguments swapped: the target is what was proven before.
 Serving is touched by two effects only, `Flip` and `EmptySlot`.
+
+A digest that was rejected, or failed three times, is marked bad, and no tick, restart, reconnect or repetition of the
+same desired state tries it again: three crashes must not become a loop. The way back is a decision of the controller's
+side: a newer desired state (higher epoch or counter) that assigns the digest *anew*, where the slot was told to run
+something else in between, lifts its mark and gives it three tries more. That is what retrying a rollout does (failed
+boards go back first, then forward again), and so does emptying the slot. A change of counter alone lifts nothing: it
+may be about another slot.
 """
 
 from collections.abc import Callable, Mapping
@@ -50,7 +57,8 @@ def advance(state: State, event: ev.Event, now: float) -> tuple[State, tuple[fx.
             first.append(fx.Persist(saved(after)))
         if kept_artifacts(after) != kept_artifacts(state):
             last.append(fx.Collect(kept_artifacts(after)))
-    if isinstance(event, ev.Started):
+    # A board that remembers nothing (its pointer file is new, or was damaged) can't know what is worth keeping yet.
+    if isinstance(event, ev.Started) and after.slots:
         last.append(fx.Collect(kept_artifacts(after)))
     after, reporting = _report(state, after, event, now)
     return after, (*first, *wanted, *last, *reporting)
@@ -153,6 +161,8 @@ def _unfit(desired: Desired) -> str | None:
 def _slot_desired(slot: Slot, desired: SlotDesired, *, newer: bool, now: float, policy: RetryPolicy) -> Moved:
     same = slot.desired is not None and slot.desired.artifact == desired.artifact
     again = newer and slot.step is Step.FAILED and desired.artifact not in slot.bad
+    if newer and not same:
+        slot = _absolve(slot, desired.artifact)
     slot = replace(slot, desired=desired)
     if same and not again:
         return slot, []
@@ -167,6 +177,15 @@ def _slot_desired(slot: Slot, desired: SlotDesired, *, newer: bool, now: float, 
     return moved, [fx.StopWork(slot.name), *more]
 
 
+def _absolve(slot: Slot, digest: str) -> Slot:
+    """Give a digest its tries back: somebody has assigned it anew."""
+    return replace(
+        slot,
+        attempts={d: n for d, n in slot.attempts.items() if d != digest},
+        bad={d: c for d, c in slot.bad.items() if d != digest},
+    )
+
+
 def _follow(slot: Slot, now: float, policy: RetryPolicy) -> Moved:
     """What to do about what is desired, when nothing is under way."""
     slot = replace(slot, target=None, way_back=False, then=None, retry_at=None, received=0, total=0)
@@ -175,7 +194,7 @@ def _follow(slot: Slot, now: float, policy: RetryPolicy) -> Moved:
         return replace(slot, step=Step.IDLE), []
     if desired.artifact in slot.bad:
         cause = slot.bad[desired.artifact]
-        message = f"this artifact failed here before ({cause}) and won't be tried again"
+        message = f"this artifact failed here before ({cause}); retry its rollout to have it tried again"
         return replace(slot, step=Step.FAILED, code=Code.MARKED_BAD, message=message), []
     if slot.current is not None and slot.current.digest == desired.artifact:
         if slot.serving == slot.current:

@@ -1,13 +1,19 @@
 """The connection to the broker: MQTT 5, mutual TLS. The only importer of paho on the board.
 
-One thread, named `link`, connects, serves the socket and connects again, for ever, with growing pauses and jitter. The
-client library's callbacks only hand over to the main loop's queue. Sessions start clean: what must survive is in the
-outbox, and every subscription is made anew on connecting.
+One thread, named `link`, connects, serves the socket and connects again, for ever. The client library's callbacks only
+hand over to the main loop's queue. Sessions start clean: what must survive is in the outbox, and every subscription is
+made anew on connecting.
+
+A broker that comes back takes a few hundred TLS handshakes a second, and ten thousand boards lose it in one moment.
+Pauses are therefore drawn evenly from nought to a bound that doubles with every failure: after seven of them the boards
+come spread over two minutes. A connection that didn't hold counts as a failure too, or boards that an overloaded broker
+throws out again would come back at once.
 """
 
 import logging
 import ssl
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -37,8 +43,10 @@ class Address:
     port: int
     device: str
     keepalive_s: int = 20
-    first_pause_s: float = 0.5
-    longest_pause_s: float = 60.0
+    first_pause_s: float = 1.0
+    """Bound of the pause after a connection that held."""
+    longest_pause_s: float = 120.0
+    holds_after_s: float = 30.0
 
 
 def tls_context(identity: Identity, *, check_time: bool) -> ssl.SSLContext:
@@ -66,12 +74,14 @@ class MqttLink:
         deliver: Callable[[Incoming | ev.Connected | ev.Disconnected], None],
         random: Callable[[], float],
         new_id: Callable[[], str],
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._address = address
         self._tls = tls
         self._deliver = deliver
         self._random = random
         self._new_id = new_id
+        self._clock = clock
         self._topics: dict[str, None] = {}
         self._lock = threading.Lock()
         self._client: mqtt.Client | None = None
@@ -132,18 +142,18 @@ class MqttLink:
             except Exception:  # the thread's edge: whatever the library throws, the next attempt is made
                 log.exception("link failed")
             self._went_down()
-            failures = 0 if served else failures + 1
+            failures = 0 if served else failures + 1  # a board that was online for long comes back soon
             self._ended.wait(self._pause(failures))
 
     def _pause(self, failures: int) -> float:
-        pause = min(self._address.first_pause_s * 2.0 ** min(failures, 20), self._address.longest_pause_s)
-        return pause * (0.5 + self._random())
+        bound = min(self._address.first_pause_s * 2.0 ** min(failures, 20), self._address.longest_pause_s)
+        return bound * self._random()
 
     def _serve(self) -> bool:
-        """One connection from beginning to end; whether it ever stood."""
+        """One connection from beginning to end; whether it held."""
         connection = self._new_id()
         client = self._make_client(connection)
-        stood = threading.Event()
+        stood_since: list[float] = []
 
         def on_connect(
             _client: mqtt.Client, _user: Any, _flags: Any, reason: ReasonCode, _properties: Properties | None
@@ -151,7 +161,7 @@ class MqttLink:
             if reason.is_failure:
                 log.warning("broker refused the connection: %s", reason)
                 return
-            stood.set()
+            stood_since.append(self._clock())
             self._came_up(client, connection)
 
         client.on_connect = on_connect
@@ -164,13 +174,14 @@ class MqttLink:
         try:
             while not self._ended.is_set():
                 if client.loop(timeout=0.5) != MQTTErrorCode.MQTT_ERR_SUCCESS:
-                    return stood.is_set()
-            self._say_goodbye(client, connection)
+                    break
+            else:
+                self._say_goodbye(client, connection)
         finally:
             client.on_message = None
             client.disconnect()
             client.loop(timeout=0.05)
-        return stood.is_set()
+        return bool(stood_since) and self._clock() - stood_since[0] >= self._address.holds_after_s
 
     def _make_client(self, connection: str) -> mqtt.Client:
         device = self._address.device

@@ -62,6 +62,7 @@ class Outbox:
         self._active: Path | None = None
         self._sequence = 0
         self._next_segment = 0
+        self._failing = False
         disk.make_directory(directory)
         for path in disk.list(directory):
             self._recover(path)
@@ -83,11 +84,16 @@ class Outbox:
         offset = self._segments[path]
         try:
             self._disk.append(path, framed)
+            if offset == 0:
+                self._disk.sync(self._directory)  # or a power cut takes the new file back
         except OSError as e:
-            log.warning("outbox not written: %s", e)
+            if not self._failing:
+                log.warning("outbox not written, dropping records until it is: %s", e)
+            self._failing = True
             self.dropped += 1
-            self._active = None  # what a failed write left behind is behind us in a segment of its own
+            self._give_up_tail(path, offset)
             return
+        self._failing = False
         self._segments[path] = offset + len(framed)
         self._waiting[self.boot_id, sequence] = _Waiting(path, offset + _HEADER.size, len(payload))
         self._make_room()
@@ -96,15 +102,30 @@ class Outbox:
         """The next messages to send, oldest first: within the window, not on their way or silent for too long."""
         on_their_way = 0
         records = []
-        for waiting in list(self._waiting.values()):
+        unreadable = []
+        for key, waiting in self._waiting.items():
             if on_their_way == self._limits.window:
                 break
             on_their_way += 1
             if waiting.sent_at is not None and now - waiting.sent_at < self._limits.resend_s:
                 continue
-            payload = self._disk.read_at(waiting.segment, waiting.offset, waiting.size)
-            records.append(msgspec.msgpack.decode(payload, type=Record))
+            record = self._read(waiting)
+            if record is None:
+                unreadable.append(key)
+                continue
+            records.append(record)
+        for key in unreadable:
+            del self._waiting[key]
+        self.dropped += len(unreadable)
         return records
+
+    def _read(self, waiting: _Waiting) -> Record | None:
+        try:
+            payload = self._disk.read_at(waiting.segment, waiting.offset, waiting.size)
+            return msgspec.msgpack.decode(payload, type=Record)
+        except (OSError, msgspec.MsgspecError) as e:
+            log.warning("outbox record lost, its segment %s is damaged: %s", waiting.segment.name, e)
+            return None
 
     def sent(self, record: Record, now: float) -> None:
         """Note that a message is on its way."""
@@ -133,6 +154,17 @@ class Outbox:
             self._active = active
             self._segments[active] = 0
         return active
+
+    def _give_up_tail(self, path: Path, size: int) -> None:
+        """Undo a failed write, so that neither torn records nor empty segments pile up on a full disk."""
+        self._active = None  # should the tail stay all the same, it is behind us in a segment of its own
+        if size == 0:
+            self._remove(path)
+            return
+        try:
+            self._disk.truncate(path, size)
+        except OSError as e:
+            log.warning("outbox segment not cut: %s", e)
 
     def _make_room(self) -> None:
         while sum(self._segments.values()) > self._limits.max_bytes and len(self._segments) > 1:

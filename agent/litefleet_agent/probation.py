@@ -78,8 +78,8 @@ class Probation:
                 self._latency.add(observation.latency_ms)
 
     def failed(self, generation: Generation, code: str) -> None:
-        """Count a failure."""
-        if generation is self.generation:
+        """Count a failure, unless it is the input's own: what no model could answer says nothing about this one."""
+        if generation is self.generation and code != Code.BAD_MESSAGE:
             with self._lock:
                 self._errors += 1
                 self._not_finite = self._not_finite or code == Code.BAD_OUTPUT

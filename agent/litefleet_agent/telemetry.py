@@ -24,6 +24,7 @@ class Window:
     seconds: float
     count: int
     errors: int
+    dropped: int
     latency_ms: Histogram
     confidence: Histogram
     classes: dict[str, int]
@@ -38,6 +39,7 @@ class _Open:
     began_wall: float
     count: int = 0
     errors: int = 0
+    dropped: int = 0
     latency_ms: HistogramBuilder = field(default_factory=HistogramBuilder)
     confidence: HistogramBuilder = field(default_factory=HistogramBuilder)
     classes: dict[str, int] = field(default_factory=dict)
@@ -81,6 +83,12 @@ class Meter:
         if generation is not None:
             self.failed(generation, Code.BAD_MESSAGE)
 
+    def missed(self, generation: Generation | None, inputs: int) -> None:
+        """Count inputs that were due by the source's rate while something else was still being answered."""
+        if generation is not None:
+            with self._lock:
+                self._window(generation.number, generation.artifact, generation.version).dropped += inputs
+
     def _window(self, generation: int, artifact: str, version: str) -> _Open:
         window = self._open.get(generation)
         if window is None:
@@ -105,6 +113,7 @@ class Meter:
             seconds=now - window.began,
             count=window.count,
             errors=window.errors,
+            dropped=window.dropped,
             latency_ms=window.latency_ms.freeze(),
             confidence=window.confidence.freeze(),
             classes=window.classes,

@@ -65,6 +65,7 @@ class Uplink:
             seconds=window.seconds,
             count=window.count,
             errors=window.errors,
+            dropped=window.dropped,
             latency_ms=window.latency_ms,
             confidence=window.confidence,
             classes=window.classes,

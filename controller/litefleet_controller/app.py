@@ -43,13 +43,13 @@ from litefleet_controller.delivery.mqtt import MqttLink
 from litefleet_controller.delivery.need import NeedAnswerer
 from litefleet_controller.delivery.policy import RESPONSE_TOPIC, BrokerPolicy, PolicyError
 from litefleet_controller.delivery.reported import ReportedState
+from litefleet_controller.fileio import write_private
 from litefleet_controller.fleet.enroll import BrokerAddress, Enrollment, EnrollmentPorts
 from litefleet_controller.fleet.push import Uploads
 from litefleet_controller.fleet.queries import Queries
 from litefleet_controller.fleet.verbs import Verbs
 from litefleet_controller.identity.authority import Authority
 from litefleet_controller.identity.errors import AuthorityError
-from litefleet_controller.identity.keyfiles import write_private
 from litefleet_controller.identity.kubeconfig import kubeconfig, token_in
 from litefleet_controller.identity.roles import Role, allowed
 from litefleet_controller.identity.tokens import AccessTokens, EnrollmentTokens
@@ -78,6 +78,7 @@ log = structlog.get_logger()
 LOCAL_ADMIN = "local-admin"
 SWEEP_S = 60.0
 RETENTION_S = 3600.0
+RAISE_AGAIN_S = 60.0
 TELEMETRY_KEPT = timedelta(days=30)
 
 
@@ -207,6 +208,7 @@ async def _run(
             _follow_higher_epochs(deliver, leadership),
             _forget_old_telemetry(keep.database),
             leadership.run(),
+            server.wait(),
         ):
             start(task)
         ready(url, path)
@@ -221,7 +223,7 @@ async def _tasks() -> AsyncIterator[Callable[[Coroutine[Any, Any, None]], None]]
     """A group whose tasks end with the block. One that fails ends the program: a restart is simpler than half of it."""
     async with asyncio.TaskGroup() as group:
         running: list[asyncio.Task[None]] = []
-        yield lambda work: running.append(group.create_task(work))
+        yield lambda work: running.append(group.create_task(work, name=getattr(work, "__qualname__", None)))
         for task in running:
             task.cancel()
 
@@ -266,8 +268,11 @@ async def _delivery(
         await link.start()
         try:
             deliver = _wire_delivery(authority, keep, link, policy, address)
-            await deliver.reported.load()
-            yield deliver
+            try:
+                await deliver.reported.load()
+                yield deliver
+            finally:
+                await deliver.artifacts.close()
         finally:
             await link.stop()
     finally:
@@ -367,6 +372,9 @@ async def _sweep(keep: Persistence, deliver: Delivery) -> None:
             await deliver.artifacts.sweep(await keep.assignments.artifacts_in_use())
         except DeliveryError as e:
             log.info("sweep_put_off", reason=str(e))
+        except Exception:
+            # The edge of the loop: a database that is busy now must not end the leader's other work.
+            log.exception("sweep_failed")
 
 
 async def _settle_policy(deliver: Delivery) -> None:
@@ -381,10 +389,14 @@ async def _settle_policy(deliver: Delivery) -> None:
 
 
 async def _follow_higher_epochs(deliver: Delivery, leadership: Leadership) -> None:
-    """Boards that follow a higher epoch than ours outlived a restored database: lead above it."""
+    """Boards that follow a higher epoch than ours outlived a restored database: lead above it.
+
+    Leading anew interrupts the leader's work, so a board that keeps claiming more can't have it more than once a while.
+    """
     async for epoch in deliver.higher_epoch.values():
         if epoch:
             leadership.raise_epoch(epoch)
+            await asyncio.sleep(RAISE_AGAIN_S)
 
 
 async def _forget_old_telemetry(database: Database) -> None:

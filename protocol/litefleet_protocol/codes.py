@@ -42,6 +42,8 @@ class Code(StrEnum):
     TOKEN_USED = "TokenUsed"  # noqa: S105 - a code, not a secret
     TOKEN_EXPIRED = "TokenExpired"  # noqa: S105 - a code, not a secret
     BAD_CSR = "BadCsr"
+    NOT_FOUND = "NotFound"
+    ALREADY_EXISTS = "AlreadyExists"
     # Telemetry
     BAD_SAMPLE = "BadSample"
     CARDINALITY_LIMIT = "CardinalityLimit"
@@ -72,6 +74,8 @@ REJECTED: frozenset[Code] = frozenset(
         Code.TOKEN_USED,
         Code.TOKEN_EXPIRED,
         Code.BAD_CSR,
+        Code.NOT_FOUND,
+        Code.ALREADY_EXISTS,
     }
 )
 """Codes for which trying the same thing again would never work."""

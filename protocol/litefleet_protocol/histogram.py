@@ -24,7 +24,8 @@ _HIGH = math.ceil(math.log(LARGEST) / _LOG_GAMMA)
 class Histogram(Struct, frozen=True, array_like=True):
     """Counts by bucket, ready for the wire and for merging.
 
-    `buckets` maps bucket index to count; `zeros` counts values below `SMALLEST`; `total` is the sum of the values.
+    `buckets` maps bucket index to count; `zeros` counts values below `SMALLEST`; `total` is the sum of the values,
+    each at most `LARGEST`.
     """
 
     buckets: dict[int, int] = {}
@@ -57,22 +58,15 @@ class Histogram(Struct, frozen=True, array_like=True):
                 return bucket_value(index)
         return bucket_value(max(self.buckets))
 
-    def fraction_below(self, value: float) -> float:
-        """Share of the values whose bucket lies under `value`'s; NaN when empty."""
-        n = self.count
-        if not n:
-            return math.nan
-        if value < SMALLEST:
-            return 0.0
-        edge = bucket_index(value)
-        return (self.zeros + sum(c for i, c in self.buckets.items() if i < edge)) / n
-
     def is_sound(self) -> bool:
-        """Whether a histogram from the wire has only possible buckets and counts and a finite sum."""
+        """Whether a histogram from the wire has only possible buckets and counts, and a sum that they can have.
+
+        A bound on the sum is what keeps a merge of many from overflowing.
+        """
         return (
             0 <= self.zeros < 2**53
-            and math.isfinite(self.total)
             and all(_LOW <= i <= _HIGH and 0 < c < 2**53 for i, c in self.buckets.items())
+            and 0 <= self.total <= self.count * LARGEST * (1 + RELATIVE_ERROR)
         )
 
 
@@ -90,7 +84,7 @@ class HistogramBuilder:
         """Count `value`; False (and not counted) when it is negative, NaN or infinite."""
         if not 0 <= value < math.inf:
             return False
-        self._total += value
+        self._total += min(value, LARGEST)
         if value < SMALLEST:
             self._zeros += 1
             return True

@@ -136,7 +136,7 @@ class SlotReported(Struct, frozen=True, kw_only=True, rename="camel"):
     message: str = ""
     attempts: int = 0
     bad: tuple[str, ...] = ()
-    """Digests that failed three times here and won't be tried again."""
+    """Digests that were rejected or failed three times here; not tried again until they are assigned anew."""
     received_chunks: int = 0
     total_chunks: int = 0
 

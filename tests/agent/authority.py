@@ -12,7 +12,9 @@ from cryptography.x509.oid import NameOID
 class Authority:
     """A small CA."""
 
-    def __init__(self) -> None:
+    def __init__(self, begins_in: dt.timedelta = -dt.timedelta(days=1)) -> None:
+        """Its certificates are valid from `begins_in` after now."""
+        self._begins_in = begins_in
         self._key = ec.generate_private_key(ec.SECP256R1())
         self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "test-ca")])
         self.certificate = self._sign(self._name, self._key.public_key(), ca=True)
@@ -25,8 +27,8 @@ class Authority:
             .issuer_name(self._name)
             .public_key(public_key)
             .serial_number(x509.random_serial_number())
-            .not_valid_before(now - dt.timedelta(days=1))
-            .not_valid_after(now + dt.timedelta(days=30))
+            .not_valid_before(now + self._begins_in)
+            .not_valid_after(now + dt.timedelta(days=30_000))
             .add_extension(x509.BasicConstraints(ca=ca, path_length=None), critical=True)
             .add_extension(x509.SubjectKeyIdentifier.from_public_key(public_key), critical=False)
             .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()), critical=False)

@@ -182,16 +182,78 @@ def test_failed_code_is_tried_three_times_with_growing_pauses():
     assert board.slot().bad == {B: "Timeout"}
 
 
-def test_bad_digest_is_refused_when_desired_again():
+def marked_bad(code="GoldenMismatch"):
+    """A board that serves A, was told to run B, and has marked it bad."""
     board = serving_a()
     board.take(desired({"digits": B}, counter=2))
     board.until(Step.CHECKING)
-    board.fail("GoldenMismatch")
+    board.fail(code)
+    assert board.slot().bad == {B: code}
+    return board
+
+
+AGAIN = SlotDesired(artifact=B, version="v-b", rollout="another", deadline_seconds=60)
+STAYS_BAD = {
+    "the same message": ([({"digits": B}, 2)], {}),
+    "a higher counter": ([({"digits": B}, 3)], {}),
+    "a change of another slot": ([({"digits": B, "other": C}, 3)], {}),
+    "a higher epoch": ([({"digits": B}, 3)], {"epoch": 2}),
+    "another rollout of the same": ([({"digits": AGAIN}, 3)], {}),
+}
+
+
+@pytest.mark.parametrize(("messages", "order"), STAYS_BAD.values(), ids=STAYS_BAD)
+def test_bad_digest_stays_bad_while_it_is_what_was_desired(messages, order):
+    board = marked_bad()
+    for slots, counter in messages:
+        board.take(desired(slots, counter=counter, **order))
+        assert not [e for e in board.wanted(fx.StartFetch) if e.digest == B]
+    assert (board.phase(), list(board.slot().bad), board.slot().serving.digest) == ("Failed", [B], A)
+
+
+@pytest.mark.parametrize(
+    "event", [ev.Tick(), ev.Connected(), ev.Started(), ev.EpochReceived("fleet1", 9, jitter_s=0.0)], ids=repr
+)
+def test_nothing_but_a_desired_state_lifts_a_bad_mark(event):
+    board = restart(marked_bad())
+    board.now = 1e6
+    board.take(ev.Started())
+    board.until(Step.FAILED)
+    board.take(event)
+    if board.slot().step is Step.RETURNING:
+        board.until(Step.FAILED)
+    assert (board.slot().code, board.slot().bad) == ("MarkedBad", {B: "GoldenMismatch"})
+
+
+LIFTS_BAD = {
+    "back to the proven one, then again (a rollout's retry)": [{"digits": A}, {"digits": B}],
+    "something else in between": [{"digits": C}, {"digits": B}],
+    "an emptied slot": [{}, {"digits": B}],
+}
+
+
+@pytest.mark.parametrize("messages", LIFTS_BAD.values(), ids=LIFTS_BAD)
+def test_bad_digest_that_is_assigned_anew_gets_three_tries_more(messages):
+    board = marked_bad()
+    for counter, slots in enumerate(messages, start=3):
+        board.take(desired(slots, counter=counter))
+    board.until(Step.FETCHING)
+    tries = 0
+    while board.slot().step is not Step.FAILED:
+        board.until(Step.CHECKING)
+        board.fail("Timeout")
+        tries += 1
+        board.now += 1000
+        board.take(ev.Tick())
+    assert (tries, board.slot().bad) == (3, {B: "Timeout"})
+
+
+def test_stale_desired_state_lifts_no_bad_mark():
+    board = marked_bad()
     board.take(desired({"digits": A}, counter=3))
-    assert board.phase() == "Updated"
-    board.take(desired({"digits": B}, counter=4))
-    assert (board.phase(), board.slot().code) == ("Failed", "MarkedBad")
-    assert "GoldenMismatch" in board.slot().message
+    board.take(desired({"digits": B}, counter=2))
+    assert board.state.code == "StaleEpoch"
+    assert board.slot().bad == {B: "GoldenMismatch"}
 
 
 def test_broken_signature_does_not_condemn_the_artifact():
@@ -398,10 +460,12 @@ def test_proven_model_that_hangs_is_built_anew():
     assert board.slot().serving.digest == A
 
 
-def test_started_board_without_memory_collects_everything():
+def test_started_board_without_memory_keeps_what_is_on_its_disk_until_it_is_told_what_to_run():
     board = Board()
     board.take(ev.Started())
-    assert board.log == [fx.Collect(frozenset())]
+    assert board.log == []
+    board.take(desired({"digits": A}))
+    assert board.wanted(fx.Collect) == [fx.Collect(frozenset({A}))]
 
 
 def test_version_of_a_fallback_comes_from_its_manifest():

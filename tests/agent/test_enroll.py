@@ -1,6 +1,7 @@
 """Enrollment against a real HTTPS server: the token's hash, the certificate, refusals in one line."""
 
 import base64
+import datetime as dt
 import hashlib
 import http.server
 import ssl
@@ -13,7 +14,7 @@ import msgspec
 import pytest
 from cryptography import x509
 
-from litefleet_agent import identity
+from litefleet_agent import health, identity
 from litefleet_agent.fileio import Disk
 from litefleet_agent.main import main
 from litefleet_protocol.enrollment import (
@@ -32,8 +33,8 @@ from .authority import Authority
 class Server:
     """As much of a controller as enrollment needs."""
 
-    def __init__(self, folder) -> None:
-        self.authority = Authority()
+    def __init__(self, folder, authority: Authority | None = None) -> None:
+        self.authority = authority or Authority()
         self.requests: list[EnrollRequest] = []
         self.refusal: tuple[int, bytes] | None = None
         self.ca = self.authority.pem(self.authority.certificate)
@@ -204,3 +205,14 @@ def test_run_without_an_identity_is_one_line(tmp_path):
     )
     assert (done.returncode, len(done.stderr.strip().splitlines())) == (1, 1)
     assert "litefleet-agent enroll" in done.stderr
+
+
+@pytest.mark.parametrize(("clock_trusted", "code"), [(False, 0), (True, 1)])
+def test_board_joins_with_a_clock_that_cannot_be_right(tmp_path, state_dir, monkeypatch, clock_trusted, code):
+    """To a board that stands in 1970 every certificate begins in the future; the token's hash vouches for the CA."""
+    server = Server(tmp_path, Authority(begins_in=dt.timedelta(days=20_000)))
+    monkeypatch.setattr(health, "clock_trusted", lambda _wall: clock_trusted)
+    try:
+        assert enroll(state_dir, server.token()) == code
+    finally:
+        server.close()

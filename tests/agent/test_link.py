@@ -95,3 +95,39 @@ def test_broker_that_is_not_there_yet_is_waited_for(broker, ids):
     broker.start()
     until(lambda: link.connected, "connected")
     link.stop()
+
+
+@pytest.mark.parametrize(("failures", "bound"), [(0, 1), (1, 2), (5, 32), (7, 120), (10**6, 120)])
+@pytest.mark.parametrize("drawn", [0.0, 0.5, 1.0])
+def test_pauses_are_spread_from_nought_to_a_bound_that_doubles_up_to_two_minutes(failures, bound, drawn):
+    link = MqttLink(
+        Address("127.0.0.1", 1, "pi-1"), lambda: None, deliver=print, random=lambda: drawn, new_id=lambda: "id"
+    )
+    assert link._pause(failures) == drawn * bound
+
+
+class Counting(MqttLink):
+    """Remembers how many failures in a row each pause was for, and doesn't pause."""
+
+    def _pause(self, failures):
+        self.seen = [*getattr(self, "seen", []), failures]
+        return 0.01
+
+
+@pytest.mark.parametrize(("held_s", "failures"), [(1.0, 1), (31.0, 0)])
+def test_connection_that_did_not_hold_counts_as_a_failure(broker, ids, held_s, failures):
+    times = iter([0.0, held_s])
+    link = Counting(
+        Address("127.0.0.1", broker.port, "pi-1"),
+        lambda: None,
+        deliver=queue.SimpleQueue().put,
+        random=random.random,
+        new_id=lambda: next(ids),
+        clock=lambda: next(times),
+    )
+    link.start()
+    until(lambda: link.connected, "connected")
+    broker.kill()
+    until(lambda: getattr(link, "seen", None), "a pause")
+    link.stop()
+    assert link.seen[0] == failures

@@ -98,3 +98,53 @@ def test_record_that_the_disk_does_not_take_is_dropped_and_counted(tmp_path):
     outbox = Outbox(FullDisk(), tmp_path, "boot", SMALL)
     fill(outbox, 3)
     assert (outbox.dropped, len(outbox)) == (3, 0)
+
+
+class NoRoomDisk(Disk):
+    """Creates files, but takes no bytes while `full`."""
+
+    full = True
+
+    def __init__(self):
+        super().__init__(self._refuse)
+
+    def _refuse(self, operation, path):
+        if operation == "fsync" and self.full and path.suffix == ".log":
+            raise OSError(28, "No space left on device")
+
+
+def test_full_disk_leaves_neither_empty_segments_nor_torn_records_behind(tmp_path):
+    disk = NoRoomDisk()
+    outbox = Outbox(disk, tmp_path, "boot", SMALL)
+    fill(outbox, 100)
+    assert (outbox.dropped, len(outbox), list(tmp_path.iterdir())) == (100, 0, [])
+    disk.full = False
+    fill(outbox, 2)
+    disk.full = True
+    fill(outbox, 100)
+    disk.full = False
+    fill(outbox, 1)
+    assert [s for _, s in sequences(outbox)] == [101, 102, 203]
+    assert len(list(tmp_path.iterdir())) == 2
+    assert len(Outbox(Disk(), tmp_path, "next", SMALL)) == 3
+
+
+def test_segment_that_is_lost_or_damaged_costs_its_records_and_nothing_else(tmp_path):
+    outbox = Outbox(Disk(), tmp_path, "boot", OutboxLimits(segment_bytes=100, window=10))
+    fill(outbox, 9)
+    first, second, *_ = sorted(tmp_path.iterdir())
+    first.unlink()
+    second.write_bytes(b"\xc1" * second.stat().st_size)
+    lost = 9 - len(sequences(outbox))
+    assert lost >= 2
+    assert (outbox.dropped, len(outbox)) == (lost, 9 - lost)
+    assert [s for _, s in sequences(outbox)] == list(range(lost + 1, 10))
+
+
+def test_away_for_a_month_it_stays_within_its_bound(tmp_path):
+    outbox = Outbox(Disk(), tmp_path, "boot", OutboxLimits(max_bytes=20_000, segment_bytes=4_000))
+    for _ in range(300):
+        outbox.append(outbox.next_sequence(), b"x" * 300)
+    assert sum(p.stat().st_size for p in tmp_path.iterdir()) <= 20_000
+    assert len(outbox) + outbox.dropped == 300
+    assert len(list(tmp_path.iterdir())) <= 6

@@ -1,14 +1,20 @@
 """The pipeline: order, contiguous numbers, bad files, hangs, and slots that serve nothing for a while."""
 
+import errno
+import io
 import itertools
+import json
+import os
 import time
+import zlib
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from litefleet_agent.pipeline.loop import Pipeline
-from litefleet_agent.pipeline.sink import Unanswered
+from litefleet_agent.fileio import Disk
+from litefleet_agent.pipeline.loop import Pipeline, Tally
+from litefleet_agent.pipeline.sink import FileSink, Unanswered
 from litefleet_agent.pipeline.source import DirectorySource, Input, InputError
 from litefleet_agent.swap import HotSlot
 
@@ -19,29 +25,38 @@ TICKETS = itertools.count(1)
 
 
 class Lines:
-    """Implements `Sink`."""
+    """Implements `Sink`; its disk can be full."""
 
     def __init__(self):
         self.lines = []
+        self.full = False
+        self.refused = 0
 
     def write(self, line):
+        if self.full:
+            self.refused += 1
+            raise OSError(errno.ENOSPC, "No space left on device")
         self.lines.append(line)
+
+    def close(self):
+        pass
 
 
 class Bench:
-    def __init__(self, folder, *, loop=False, rate_hz=0.0):
+    def __init__(self, folder, *, loop=False, rate_hz=0.0, clock=time.monotonic):
         self.folder = folder
         self.hot = HotSlot("digits", time.monotonic, hang_s=0.2)
         self.sink = Lines()
         self.failed_inputs = []
+        self.missed = []
         self.pipeline = Pipeline(
             self.hot,
             DirectorySource(folder, loop=loop),
             self.sink,
             rate_hz=rate_hz,
-            clock=time.monotonic,
+            clock=clock,
             wall=time.time,
-            input_failed=lambda: self.failed_inputs.append(1),
+            tally=Tally(input_failed=lambda: self.failed_inputs.append(1), missed=self.missed.append),
         )
 
     def serve(self, version, model=None):
@@ -85,6 +100,186 @@ def test_file_that_cannot_be_decoded_gets_an_error_line_and_the_rest_is_answered
     errors = [x for x in bench.sink.lines if isinstance(x, Unanswered)]
     assert [(x.seq, x.input) for x in errors] == [(2, "2.npy"), (4, "3.png")]
     assert len(bench.failed_inputs) == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("2.npy", b""),
+        ("2.npy", b"PK\x03\x04 an archive that isn't one"),
+        ("2.png", b""),
+        ("2.jpg", b"\xff\xd8\xff\xe0 torn"),
+    ],
+)
+def test_torn_and_foreign_files_get_an_error_line(bench, name, content):
+    (bench.folder / "2.npy").unlink()
+    (bench.folder / name).write_bytes(content)
+    bench.serve("v1")
+    bench.pipeline.start()
+    bench.wait_lines(5)
+    assert [x.input for x in bench.sink.lines if isinstance(x, Unanswered)] == [name]
+
+
+def bomb():
+    """A header that claims 60,000 x 60,000 pixels: Pillow refuses it with an error of its own."""
+    file = io.BytesIO()
+    Image.new("L", (1, 1)).save(file, "png")
+    data = bytearray(file.getvalue())
+    data[16:24] = (60_000).to_bytes(4, "big") * 2
+    data[29:33] = zlib.crc32(data[12:29]).to_bytes(4, "big")
+    return bytes(data)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        pytest.param(bomb(), id="decompression bomb"),
+        pytest.param(b"PK\x03\x04", id="zip"),
+    ],
+)
+def test_whatever_a_decoder_throws_is_an_input_error(tmp_path, content):
+    (tmp_path / "x.png").write_bytes(content)
+    with pytest.raises(InputError):
+        Input(tmp_path / "x.png").load()
+
+
+@pytest.mark.parametrize(
+    ("value", "code"),
+    [
+        (np.full(4, np.nan, np.float32), "BadMessage"),
+        (np.full(4, np.inf, np.float64), "BadMessage"),
+        (np.full(4, 1j, np.complex64), "BadMessage"),
+        (np.zeros((0, 5, 1), np.float32), "BadShape"),
+        (np.zeros(5, np.float32), "BadShape"),
+        (np.float32(1.0).reshape(()), "BadShape"),
+    ],
+)
+def test_input_that_no_model_can_answer_gets_an_error_line_and_the_rest_is_answered(bench, value, code):
+    np.save(bench.folder / "2.npy", value)
+    bench.serve("v1")
+    bench.pipeline.start()
+    bench.wait_lines(5)
+    errors = [x for x in bench.sink.lines if isinstance(x, Unanswered)]
+    assert [(x.seq, x.error.partition(":")[0]) for x in errors] == [(2, code)]
+
+
+def test_engine_that_throws_what_nobody_expects_does_not_end_the_pipeline(bench):
+    broken = Scripted()
+    broken.error = MemoryError("no room")
+    bench.serve("v1", broken)
+    bench.pipeline.start()
+    bench.wait_lines(5)
+    assert {x.error for x in bench.sink.lines} == {"Internal: MemoryError"}
+    assert len(bench.failed_inputs) == 5
+
+
+def test_input_on_which_two_models_hang_is_given_up(bench):
+    for version in ("v1", "v2"):
+        hanging = Scripted()
+        hanging.gate.clear()
+        assert bench.serve(version, hanging) is (version == "v2")
+        bench.pipeline.start()
+        hanging.entered.wait(5)
+        until(lambda: bench.hot.stuck() is not None, "hang is noticed")
+    assert bench.serve("v3")
+    bench.pipeline.start()
+    bench.wait_lines(5)
+    assert [(x.seq, isinstance(x, Unanswered)) for x in bench.sink.lines] == [(n, n == 0) for n in range(5)]
+    assert bench.sink.lines[0].error.startswith("Timeout")
+
+
+def test_full_disk_costs_lines_but_not_the_pipeline(tmp_path, bench):
+    bench = Bench(tmp_path, loop=True, rate_hz=500)
+    bench.serve("v1")
+    bench.pipeline.start()
+    bench.wait_lines(3)
+    bench.sink.full = True
+    until(lambda: bench.sink.refused > 5, "answers are refused")
+    bench.sink.full = False
+    seen = len(bench.sink.lines)
+    bench.wait_lines(seen + 5)
+    bench.stop()
+    numbers = [x.seq for x in bench.sink.lines]
+    assert numbers == sorted(set(numbers))
+    assert numbers[-1] == len(numbers) + bench.sink.refused - 1
+
+
+def test_line_that_a_full_disk_took_in_part_is_cut_off_again(tmp_path, monkeypatch):
+    path = tmp_path / "answers.jsonl"
+    sink = FileSink(Disk(), path)
+    sink.write(Unanswered(0, "a", "why"))
+    whole = os.write
+    monkeypatch.setattr(os, "write", lambda descriptor, data: whole(descriptor, data[:7]))
+    with pytest.raises(OSError, match="No space"):
+        sink.write(Unanswered(1, "b", "why"))
+    monkeypatch.undo()
+    sink.write(Unanswered(2, "c", "why"))
+    assert [json.loads(line)["seq"] for line in path.read_text().splitlines()] == [0, 2]
+
+
+def test_answers_go_on_in_a_new_file_when_theirs_is_rotated_or_removed(tmp_path):
+    path = tmp_path / "answers.jsonl"
+    sink = FileSink(Disk(), path)
+    sink.write(Unanswered(0, "a", "why"))
+    path.rename(tmp_path / "answers.1")
+    sink.write(Unanswered(1, "b", "why"))
+    path.unlink()
+    sink.write(Unanswered(2, "c", "why"))
+    sink.close()
+    sink.write(Unanswered(3, "d", "why"))
+    sink.close()
+    assert [json.loads(line)["seq"] for line in path.read_text().splitlines()] == [2, 3]
+    assert json.loads((tmp_path / "answers.1").read_text())["seq"] == 0
+
+
+def test_folder_that_vanishes_and_comes_back_is_read_again(tmp_path):
+    folder = tmp_path / "inputs"
+    folder.mkdir()
+    for n in range(3):
+        np.save(folder / f"{n}.npy", np.zeros(4, np.float32))
+    bench = Bench(folder, loop=True, rate_hz=500)
+    bench.serve("v1")
+    bench.pipeline.start()
+    bench.wait_lines(4)
+    folder.rename(tmp_path / "away")
+    until(lambda: bench.pipeline._pending is None and bench.pipeline._due is None, "it waits")
+    (tmp_path / "away").rename(folder)
+    seen = len(bench.sink.lines)
+    bench.wait_lines(seen + 4)
+    bench.stop()
+    assert not [x for x in bench.sink.lines if isinstance(x, Unanswered) and "No such file" not in x.error]
+
+
+def test_ticks_that_a_slow_model_misses_are_counted(tmp_path, bench):
+    class Clock:
+        now = 100.0
+
+    class Slow(Scripted):
+        def infer(self, inputs):
+            Clock.now += 0.35  # three and a half periods
+            return super().infer(inputs)
+
+    bench = Bench(tmp_path, rate_hz=10, clock=lambda: Clock.now)
+    bench.serve("v1", Slow())
+    bench.pipeline.start()
+    bench.wait_lines(5)
+    bench.stop()
+    # Due at 0, answered at .35; the tick at .3 is taken late, .1 and .2 are missed; and so on.
+    assert sum(bench.missed) + len(bench.sink.lines) == int(4 * 0.35 / 0.1) + 1
+
+
+def test_time_without_a_model_or_an_input_counts_as_no_missed_tick(tmp_path, bench):
+    bench = Bench(tmp_path, loop=True, rate_hz=20)
+    bench.serve("v1")
+    bench.pipeline.start()
+    bench.wait_lines(2)
+    bench.hot.empty()
+    until(lambda: bench.pipeline._due is None, "it waits for a model")
+    bench.serve("v2")
+    seen = len(bench.sink.lines)
+    bench.wait_lines(seen + 2)
+    bench.stop()
+    assert sum(bench.missed) <= 1  # a busy machine may miss one
 
 
 def test_emptied_slot_loses_no_input(tmp_path, bench):

@@ -75,3 +75,11 @@ def test_verdict_remembers_what_was_seen_between_looks():
     for _ in range(15):
         probation.answered(observation(trial, 50.0))
     assert probation.verdict(2.0, lambda: 0).code == "TooSlow"
+
+
+def test_input_that_no_model_could_answer_does_not_count_against_the_one_on_trial():
+    trial = generation("v2")
+    probation = Probation(1, trial, GATES, ends_at=10.0)
+    for _ in range(50):
+        probation.failed(trial, "BadMessage")
+    assert probation.verdict(11.0, lambda: 0) is None

@@ -171,3 +171,25 @@ def test_build_works_without_golden_samples(tmp_path, key, hot):
     put(slots, made)
     serve(hot, Builder(slots, LiteRT(), threads=1).build(made.digest))
     assert hot.infer(np.array([0, 0, 1, 0], np.float32)).label == "two"
+
+
+def test_missed_inputs_are_in_the_window_of_what_serves(hot):
+    meter = Meter("digits", time.monotonic, time.time)
+    serve(hot, generation("v1"))
+    hot.observe([meter])
+    hot.infer(np.ones(4))
+    meter.missed(None, 5)
+    meter.missed(hot.live, 2)
+    meter.missed(hot.live, 1)
+    (window,) = meter.collect(hot.live.number, 10.0, everything=True)
+    assert (window.count, window.errors, window.dropped) == (1, 0, 3)
+
+
+def test_live_input_of_nan_is_the_inputs_fault_not_the_models(hot):
+    meter = Meter("digits", time.monotonic, time.time)
+    serve(hot, generation("v1"))
+    hot.observe([meter])
+    with pytest.raises(ModelError) as caught:
+        hot.infer(np.array([1, np.nan, 0, 0], np.float32))
+    assert caught.value.code == Code.BAD_MESSAGE
+    assert hot.infer(np.ones(4)).label

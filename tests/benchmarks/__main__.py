@@ -6,10 +6,16 @@ from pathlib import Path
 
 from tests.benchmarks.converting import converting
 from tests.benchmarks.figure import Benchmark, Figure
+from tests.benchmarks.inferring import inferring
 from tests.benchmarks.listing import listing
 from tests.benchmarks.starting import starting
 
-BENCHMARKS: dict[str, Benchmark] = {"starting": starting, "listing": listing, "converting": converting}
+BENCHMARKS: dict[str, Benchmark] = {
+    "starting": starting,
+    "listing": listing,
+    "converting": converting,
+    "inferring": inferring,
+}
 PAGE = Path(__file__).parents[2] / "docs" / "benchmarks.md"
 
 

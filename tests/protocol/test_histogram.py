@@ -86,10 +86,19 @@ def test_an_empty_histogram_has_no_quantile() -> None:
         Histogram({}, -1),
         Histogram({}, 0, math.inf),
         Histogram({}, 0, math.nan),
+        Histogram({0: 1}, 0, 1e300),
+        Histogram({0: 1}, 0, -1.0),
+        Histogram({}, 0, 1.0),
     ],
 )
 def test_an_impossible_histogram_is_not_sound(bad: Histogram) -> None:
     assert not bad.is_sound()
+
+
+def test_sound_histograms_never_overflow_together() -> None:
+    parts = [histogram([1e308, 1e308, 1.0]) for _ in range(1000)]
+    assert all(part.is_sound() for part in parts)
+    assert math.isfinite(merge(parts).mean)
 
 
 @given(values)

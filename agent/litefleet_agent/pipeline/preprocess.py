@@ -4,6 +4,7 @@ The order is resize, channels, `x * scale + offset`; the converter's evaluation 
 there holds here. Bilinear with half-pixel centres and without antialiasing.
 """
 
+import math
 from typing import Any
 
 import numpy as np
@@ -23,18 +24,28 @@ def prepare(raw: NDArray[Any], rules: Preprocess, shape: tuple[int, ...]) -> Ten
     `raw` is an image (height, width[, channels]) or any array with as many values as the model takes.
 
     Raises:
-        ModelError: `BadShape` when it doesn't fit.
+        ModelError: `BadShape` when it doesn't fit, `BadMessage` when it holds anything but finite real numbers: what
+            a model makes of NaN says nothing about the model, and an int8 model would answer as if it were zero.
     """
-    value: Tensor = np.asarray(raw, dtype=np.float32)
+    kind = raw.dtype.kind
+    if kind not in "buif":
+        raise ModelError(Code.BAD_MESSAGE, f"an input of {raw.dtype} where numbers are wanted")
+    value: Tensor = raw.astype(np.float32, copy=False)
+    if kind == "f" and not np.isfinite(value).all():
+        raise ModelError(Code.BAD_MESSAGE, "an input that holds NaN or infinity")
+    if not value.size:
+        raise ModelError(Code.BAD_SHAPE, f"an empty input, of shape {list(raw.shape)}")
     if rules.resize is not None or (rules.channels is not None and len(shape) == 4):
         value = _as_image(value)
     if rules.resize is not None and value.shape[:2] != tuple(rules.resize):
         value = resized(value, *rules.resize)
     if rules.channels is not None and value.ndim == 3:
         value = with_channels(value, rules.channels)
-    if rules.scale != 1.0 or rules.offset != 0.0:
-        value = value * np.float32(rules.scale) + np.float32(rules.offset)
-    if value.size != np.prod(shape):
+    if rules.scale != 1.0:
+        value = value * np.float32(rules.scale)
+    if rules.offset != 0.0:
+        value = value + np.float32(rules.offset)
+    if value.size != math.prod(shape):
         raise ModelError(Code.BAD_SHAPE, f"an input of shape {list(raw.shape)} where the model takes {list(shape)}")
     return np.ascontiguousarray(value.reshape(shape))
 

@@ -42,24 +42,34 @@ class Sink(Protocol):
         """Keep it."""
         ...
 
+    def close(self) -> None:
+        """No more will come."""
+        ...
+
 
 class FileSink:
     """Appends JSON lines to a file."""
 
     def __init__(self, disk: Disk, path: Path) -> None:
-        self._disk = disk
-        self._path = path
+        self._file = disk.lines(path)
         self._encoder = msgspec.json.Encoder()
 
     def write(self, line: Answered | Unanswered) -> None:
-        """Append one line in one write."""
-        self._disk.append_line(self._path, self._encoder.encode(line) + b"\n")
+        """Append one line, whole or not at all."""
+        self._file.append(self._encoder.encode(line) + b"\n")
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
 
 
 class NullSink:
     """Drops everything: telemetry counts it all the same."""
 
     def write(self, line: Answered | Unanswered) -> None:
+        """Do nothing."""
+
+    def close(self) -> None:
         """Do nothing."""
 
 

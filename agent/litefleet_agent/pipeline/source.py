@@ -1,5 +1,6 @@
 """Where inputs come from: the files of a folder, decoded one at a time."""
 
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from litefleet_agent.errors import AgentError
 from litefleet_protocol.codes import Code
 
+log = logging.getLogger(__name__)
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".npy"})
 
 
@@ -40,12 +42,13 @@ class Input:
         """
         try:
             if self.path.suffix.lower() == ".npy":
-                array: NDArray[Any] = np.load(self.path, allow_pickle=False)
+                with self.path.open("rb") as file:
+                    array: NDArray[Any] = np.lib.format.read_array(file, allow_pickle=False)
                 if not np.issubdtype(array.dtype, np.number) and array.dtype != np.bool_:
                     raise ValueError(f"an array of {array.dtype}")
                 return array
             return _decode_image(self.path)
-        except (OSError, ValueError, EOFError, SyntaxError) as e:
+        except Exception as e:  # the decoders' edge: a bomb, a bad zip, a want of memory; each has errors of its own
             raise InputError(Code.BAD_MESSAGE, f"can't decode {self.path.name}: {str(e)[:200]}") from e
 
 
@@ -74,13 +77,19 @@ class DirectorySource:
 
     def __iter__(self) -> Iterator[Input | None]:
         """All of them; None when the folder is empty or not there, so that the caller can wait."""
+        said = False
         while True:
             found = self._list()
             if not found:
+                if not said:
+                    log.warning("no inputs, waiting for some: folder=%s", self._folder)
+                said = True
                 yield None
                 continue
+            said = False
             for path in found:
-                yield Input(path)
+                if path.is_file():  # one that was taken away meanwhile is no input, hence no error either
+                    yield Input(path)
             if not self._loop:
                 return
 

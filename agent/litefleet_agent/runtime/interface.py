@@ -14,7 +14,10 @@ Tensor = NDArray[np.float32]
 
 
 class ModelError(AgentError):
-    """A model that can't be loaded or run: `FormatMismatch`, `BadShape`, `DigestMismatch`, `BadOutput`, `Internal`."""
+    """A model that can't be loaded or run: `FormatMismatch`, `BadShape`, `DigestMismatch`, `BadOutput`, `Internal`.
+
+    `BadMessage` when the input is to blame.
+    """
 
 
 class LoadedModel(Protocol):

@@ -5,6 +5,7 @@ swapped chunks four load and answer wrongly.
 """
 
 import hashlib
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -33,7 +34,7 @@ class LiteRT:
             interpreter = Interpreter(model_path=str(path), num_threads=threads)
             interpreter.allocate_tensors()
         except _REFUSALS as e:
-            raise ModelError(_load_code(str(e)), f"LiteRT can't load it: {_first_line(e)}") from e
+            raise ModelError(_load_code(str(e)), f"LiteRT can't load it: {_named(_first_line(e), str(e))}") from e
         return LiteRTModel(interpreter)
 
 
@@ -102,9 +103,23 @@ def _spec(details: Mapping[str, Any]) -> TensorSpec:
 def _load_code(message: str) -> Code:
     if not message.strip():
         return Code.MEMORY_LIMIT  # measured: an arena that can't be had is the one failure LiteRT gives no reason for
-    if "unresolved custom op" in message or "Didn't find op" in message or "not supported" in message:
+    if any(sign in message for sign in _UNSUPPORTED):
         return Code.UNSUPPORTED_OP
-    return Code.FORMAT_MISMATCH
+    if any(sign in message for sign in _NO_MODEL):
+        return Code.FORMAT_MISMATCH
+    return Code.BAD_SHAPE
+
+
+_UNSUPPORTED = ("unresolved custom op", "Didn't find op", "not supported", "builtin_code out of range")
+_NO_MODEL = ("model identifier", "valid Flatbuffer", "schema version", "Could not open")
+"""What is no model at all. Everything else that it refuses is a model at odds with itself: indices, shapes, sizes."""
+_NODE = re.compile(r"Node number \d+ \(\w+\)")
+
+
+def _named(line: str, whole: str) -> str:
+    """`line`, and the operator that LiteRT names only at the end of what it says."""
+    node = _NODE.search(whole)
+    return line if node is None or node[0] in line else f"{line[:120]} ({node[0]})"
 
 
 def _first_line(error: Exception) -> str:

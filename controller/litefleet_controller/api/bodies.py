@@ -13,7 +13,13 @@ from typing import Any
 from starlette.requests import ClientDisconnect, Request
 
 from litefleet_controller.api import protobuf
-from litefleet_controller.api.errors import ApiError, bad_request, too_large, unsupported_media_type
+from litefleet_controller.api.errors import (
+    ApiError,
+    StatusCause,
+    bad_request,
+    too_large,
+    unsupported_media_type,
+)
 from litefleet_controller.resources.manifest import parse_documents
 
 MAX_BYTES = 3 * 1024 * 1024
@@ -78,15 +84,15 @@ async def read_object(request: Request, *, with_protobuf: bool = False) -> Decod
     # A megabyte of YAML takes seconds to parse: in a thread, so that others are answered meanwhile.
     decoded = await asyncio.to_thread(_decode_yaml, data) if kind == YAML_TYPE else decode_json(data)
     if not isinstance(decoded.value, dict):
-        raise bad_request(f"the body must be an object, not {_type_name(decoded.value)}")
+        raise _unreadable("TypeError", f"the body must be an object, not {_type_name(decoded.value)}")
     return decoded
 
 
 def _decode_yaml(data: bytes) -> Decoded:
     documents = parse_documents(data, source_name="body", max_bytes=MAX_BYTES)
     if len(documents) != 1:
-        raise bad_request(f"the body must hold one document, not {len(documents)}")
-    _check_writable(documents[0])
+        raise _unreadable("TypeError", f"the body must hold one document, not {len(documents)}")
+    _check_text(documents[0])
     return Decoded(documents[0])
 
 
@@ -97,21 +103,21 @@ def decode_json(data: bytes) -> Decoded:
         ApiError: 400, saying where it is broken.
     """
     if not data.strip():
-        raise bad_request("the body is empty: an object in JSON is expected")
+        raise _unreadable("EmptyDocument", "the body is empty: an object in JSON is expected")
     try:
-        value = json.loads(data, object_pairs_hook=_Pairs, parse_constant=_no_constant, parse_float=_finite)
+        value = json.loads(data, object_pairs_hook=_Pairs)
     except RecursionError as e:
         raise _too_deep() from e
     except UnicodeDecodeError as e:
-        raise bad_request(f"the body is not UTF-8: {e.reason} at byte {e.start}") from e
+        raise _unreadable("NotUtf8", f"the body is not UTF-8: {e.reason} at byte {e.start}") from e
     except json.JSONDecodeError as e:
-        raise bad_request(f"json parse error: {e.msg} at line {e.lineno} column {e.colno}") from e
+        raise _unreadable("JsonSyntax", f"json parse error: {e.msg} at line {e.lineno} column {e.colno}") from e
     except ValueError as e:
-        raise bad_request(f"json parse error: {e}") from e
+        raise _unreadable("JsonSyntax", f"json parse error: {e}") from e
     plainer = _Plainer()
     plain = plainer.plain(value, "", 0)
     if b"\\ud" in data.lower():
-        _check_writable(plain)
+        _check_text(plain)
     return Decoded(plain, tuple(plainer.duplicates))
 
 
@@ -120,7 +126,7 @@ class _Pairs(list[tuple[str, Any]]):
 
 
 class _Plainer:
-    """Turns `_Pairs` into dicts, counts, and notes keys that are given twice."""
+    """Turns `_Pairs` into dicts, counts, refuses what isn't a finite number, and notes keys that are given twice."""
 
     def __init__(self) -> None:
         self.duplicates: dict[str, None] = {}
@@ -129,7 +135,7 @@ class _Plainer:
     def plain(self, value: Any, path: str, depth: int) -> Any:
         self._values += 1
         if self._values > _MAX_VALUES:
-            raise bad_request(f"the body holds more than {_MAX_VALUES} values")
+            raise _unreadable("TooLarge", f"the body holds more than {_MAX_VALUES} values")
         if depth > _MAX_DEPTH:
             raise _too_deep()
         if isinstance(value, _Pairs):
@@ -142,31 +148,25 @@ class _Plainer:
             return result
         if isinstance(value, list):
             return [self.plain(inner, f"{path}[{i}]", depth + 1) for i, inner in enumerate(value)]
+        if isinstance(value, float) and not math.isfinite(value):
+            # NaN and Infinity, which are not JSON, and numbers that no float holds.
+            raise _unreadable("OutOfRange", "the number is out of range: it must be finite", path)
         return value
 
 
-def _no_constant(name: str) -> Any:
-    raise ValueError(f"{name} is not JSON")
-
-
-def _finite(text: str) -> float:
-    value = float(text)
-    if not math.isfinite(value):
-        raise ValueError(f"the number {text[:40]} is out of range")
-    return value
-
-
-def _check_writable(value: Any) -> None:
+def _check_text(value: Any) -> None:
     try:
-        json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
+        json.dumps(value, ensure_ascii=False).encode()
     except UnicodeEncodeError as e:
-        raise bad_request("the body holds half of a surrogate pair, which is not text") from e
-    except (TypeError, ValueError) as e:
-        raise bad_request(f"the body can't be written as JSON: {e}") from e
+        raise _unreadable("NotUtf8", "the body holds half of a surrogate pair, which is not text") from e
 
 
 def _too_deep() -> ApiError:
-    return bad_request(f"the body is nested more than {_MAX_DEPTH} levels deep")
+    return _unreadable("TooDeep", f"the body is nested more than {_MAX_DEPTH} levels deep")
+
+
+def _unreadable(code: str, message: str, place: str = "") -> ApiError:
+    return bad_request(f"{place}: {message}" if place else message, [StatusCause(code, message, place, code)])
 
 
 def _type_name(value: Any) -> str:

@@ -15,6 +15,7 @@ from starlette.responses import Response
 
 from litefleet_controller.api.served import Served
 from litefleet_controller.resources.admission import Cause, InvalidError
+from litefleet_controller.resources.causes import plain, shortened
 from litefleet_controller.resources.manifest import ManifestError
 from litefleet_controller.store.errors import (
     AlreadyExistsError,
@@ -148,7 +149,8 @@ def method_not_allowed(verb: str, served: Served) -> ApiError:
 
 def too_large(limit: int) -> ApiError:
     """A body above the limit."""
-    return ApiError(413, f"Request entity too large: limit is {limit}")
+    text = f"Request entity too large: limit is {limit}"
+    return ApiError(413, text, causes=[StatusCause(Code.TOO_LARGE, text, code=Code.TOO_LARGE)])
 
 
 def unsupported_media_type(accepted: Sequence[str]) -> ApiError:
@@ -212,7 +214,7 @@ def invalid(error: InvalidError, served: Mapping[str, Served]) -> ApiError:
     text = shown[0] if len(shown) == 1 else f"[{', '.join(shown)}]"
     details = {k: v for k, v in {"name": error.name, "group": group, "kind": kind}.items() if v}
     qualified = f"{kind}.{group}" if group else kind
-    message = f'{qualified} "{error.name}" is invalid: {text}'
+    message = f'{qualified} "{shortened(error.name)}" is invalid: {text}'
     return ApiError(422, message, details=details, causes=causes_of(error.causes))
 
 
@@ -236,7 +238,8 @@ def _parameters(error: RequestValidationError) -> ApiError:
     causes = []
     for item in error.errors():
         place = ".".join(str(step) for step in item["loc"][1:]) or str(item["loc"][0])
-        causes.append(StatusCause("FieldValueInvalid", str(item["msg"]), place, "Invalid"))
+        text = plain(item["type"], item["msg"], item.get("ctx", {}))
+        causes.append(StatusCause("FieldValueInvalid", text, place, "Invalid"))
     shown = ", ".join(f"{c.field}: {c.message}" for c in causes)
     return ApiError(422, f"the request is invalid: {shown}", details={}, causes=causes)
 

@@ -17,11 +17,11 @@ from litefleet_controller.api.reading import created
 from litefleet_controller.api.target import Target
 from litefleet_controller.api.writing import check_identity
 from litefleet_controller.resources.admission import Cause, InvalidError
+from litefleet_controller.resources.meta import label_holds
 from litefleet_controller.store.interface import (
     Event,
     FieldRequirement,
     Key,
-    LabelRequirement,
     Objects,
     Page,
     Query,
@@ -78,20 +78,9 @@ def _record(namespace: Namespace) -> Record:
 
 
 def _matches(record: Record, query: Query) -> bool:
-    return all(_label_holds(record, r) for r in query.labels) and all(_field_holds(record, r) for r in query.fields)
-
-
-def _label_holds(record: Record, requirement: LabelRequirement) -> bool:
-    value = record.labels.get(requirement.key)
-    match requirement.operator:
-        case "In":
-            return value in requirement.values
-        case "NotIn":
-            return value not in requirement.values
-        case "Exists":
-            return value is not None
-        case "DoesNotExist":
-            return value is None
+    return all(label_holds(r.operator, r.values, record.labels.get(r.key)) for r in query.labels) and all(
+        _field_holds(record, r) for r in query.fields
+    )
 
 
 def _field_holds(record: Record, requirement: FieldRequirement) -> bool:

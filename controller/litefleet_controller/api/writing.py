@@ -20,7 +20,13 @@ from litefleet_controller.api.bodies import (
     read,
     read_object,
 )
-from litefleet_controller.api.errors import ApiError, bad_request, method_not_allowed, unsupported_media_type
+from litefleet_controller.api.errors import (
+    ApiError,
+    StatusCause,
+    bad_request,
+    method_not_allowed,
+    unsupported_media_type,
+)
 from litefleet_controller.api.fields import accept
 from litefleet_controller.api.forms import ListMeta, Renderer
 from litefleet_controller.api.interface import ApiDependencies
@@ -146,18 +152,20 @@ def check_identity(served: Served, body: dict[str, Any], target: Target, *, whol
         missing = "kind" if not kind else "apiVersion"
         raise bad_request(
             f"the object provided is unrecognized (must be of type {served.kind}): {missing} is missing; "
-            f"write apiVersion: {served.api_version} and kind: {served.kind}"
+            f"write apiVersion: {served.api_version} and kind: {served.kind}",
+            [StatusCause("FieldValueRequired", "Required value", missing, "Required")],
         )
     if version is not None and version != served.api_version:
         raise bad_request(
             f"the API version in the data ({str(version)[:120]}) does not match the expected API version "
-            f"({served.api_version})"
+            f"({served.api_version})",
+            [StatusCause("FieldValueInvalid", f"must be {served.api_version}", "apiVersion", "NotFound")],
         )
     named, _ = metadata.checked(body.get("metadata"))
     if kind is not None and kind != served.kind:
         text = f'Invalid value: "{str(kind)[:120]}": must be {served.kind}'
         name = named.get("name") or target.name
-        raise InvalidError(str(kind)[:120], name, [Cause("kind", "FieldValueInvalid", text)])
+        raise InvalidError(str(kind)[:120], name, [Cause("kind", "FieldValueInvalid", text, "NotFound")])
     if named.get("namespace") not in (None, "", target.namespace):
         raise bad_request("the namespace of the provided object does not match the namespace sent on the request")
     if target.name and named.get("name") not in (None, "", target.name):

@@ -13,13 +13,14 @@ from dataclasses import dataclass
 from io import BufferedReader
 from pathlib import Path
 
-from litefleet_controller.artifacts.durable import make_directory, no_room, sync_directory
+from litefleet_controller.artifacts.durable import no_room
 from litefleet_controller.artifacts.errors import (
     BlobCorruptError,
     BlobEmptyError,
     BlobNotFoundError,
     BlobTooLargeError,
 )
+from litefleet_controller.fileio import make_directory, sync_directory
 from litefleet_protocol.names import digest_hex
 
 _PIECE_BYTES = 1024 * 1024

@@ -117,8 +117,9 @@ class Client:
             raise self._not_litefleet() from e
 
     def _json(self, method: str, path: str, **kwargs: Any) -> Json:
+        answer = self._answer(method, path, **kwargs)
         try:
-            body = self._answer(method, path, **kwargs).json()
+            body = answer.json()
         except ValueError as e:
             raise self._not_litefleet() from e
         if not isinstance(body, dict):

@@ -9,7 +9,7 @@ import structlog
 
 from litefleet_controller.delivery.errors import DeliveryError, LinkDownError
 from litefleet_controller.delivery.interface import Link
-from litefleet_controller.delivery.worklist import Worklist
+from litefleet_controller.workqueue import WorkQueue
 from litefleet_protocol import codec, topics
 from litefleet_protocol.messages import Ack
 
@@ -23,7 +23,7 @@ class AckPublisher:
 
     def __init__(self, link: Link) -> None:
         self._link = link
-        self._work: Worklist[tuple[str, str]] = Worklist()
+        self._work: WorkQueue[tuple[str, str]] = WorkQueue()
         self._acks: dict[tuple[str, str], Ack] = {}
 
     def offer(self, device: str, ack: Ack) -> None:

@@ -9,7 +9,6 @@ is brought back by need.py, board by board's wish. Callers are the reconcilers: 
 import asyncio
 import base64
 import binascii
-import contextlib
 import time
 from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, Protocol
@@ -134,16 +133,21 @@ class ArtifactPublisher:
         fresh = {a for a, at in self._ensured.items() if at > since}
         known = self._holding().keys() | self._partly.keys()
         unused = sorted(known - in_use - fresh - self._publishing.keys())
-        for namespace, digest in unused:
-            await self.clear(namespace, digest)
-        return len(unused)
+        cleared = 0
+        for artifact in unused:
+            # Asked anew for each: while the ones before it were cleared, a rollout may have come to want this one.
+            if self._ensured.get(artifact, since) > since:
+                continue
+            await self.clear(*artifact)
+            cleared += 1
+        return cleared
 
     async def close(self) -> None:
         """Stop what is under way."""
-        for task in list(self._publishing.values()):
+        under_way = list(self._publishing.values())
+        for task in under_way:
             task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
+        await asyncio.gather(*under_way, return_exceptions=True)
 
     def _holding(self) -> dict[Artifact, int]:
         """What the broker holds. Without a connection nobody knows, and the next one may lead to one that lost it."""

@@ -28,8 +28,8 @@ from litefleet_controller.delivery.broker_config import BrokerFiles, broker_conf
 from litefleet_controller.delivery.broker_process import MosquittoProcess
 from litefleet_controller.delivery.broker_program import BrokerError, BrokerProgram, find_program
 from litefleet_controller.delivery.policy import BrokerPolicy
+from litefleet_controller.fileio import write_private
 from litefleet_controller.identity.authority import Authority
-from litefleet_controller.identity.keyfiles import write_private
 
 log = structlog.get_logger(__name__)
 

@@ -19,8 +19,8 @@ from litefleet_controller.delivery.devices import Devices
 from litefleet_controller.delivery.errors import LinkDownError, RefusedError
 from litefleet_controller.delivery.interface import Link
 from litefleet_controller.delivery.latest import Latest, both
-from litefleet_controller.delivery.worklist import Worklist
 from litefleet_controller.store.interface import Assignment, Assignments
+from litefleet_controller.workqueue import WorkQueue
 from litefleet_protocol import codec, topics
 from litefleet_protocol.envelope import PayloadType, Signer, seal
 from litefleet_protocol.messages import Desired, Gates, SlotDesired
@@ -127,7 +127,7 @@ class DesiredPublisher:
         self._echoes = echoes
         self._pace = pace
         self._monotonic = monotonic
-        self._work: Worklist[Board] = Worklist()
+        self._work: WorkQueue[Board] = WorkQueue()
         self._again: set[Board] = set()
         self._asserted: dict[Board, _Asserted] = {}
         self._assigned = assigned
@@ -252,9 +252,9 @@ class DesiredPublisher:
                 pass  # the next connection asserts everything
             except RefusedError as e:
                 log.error("desired_refused", namespace=board[0], device=board[1], error=str(e))  # noqa: TRY400
-                asyncio.get_running_loop().call_later(self._pace.longest_again_s, self._work.add, board)
+                self._work.add_after(board, self._pace.longest_again_s)
             except Exception:
                 log.exception("desired_unpublished", namespace=board[0], device=board[1])
-                asyncio.get_running_loop().call_later(self._pace.first_again_s, self._work.add, board)
+                self._work.add_after(board, self._pace.first_again_s)
             finally:
                 self._work.done(board)

@@ -23,9 +23,9 @@ from litefleet_controller.delivery.device_status import (
     status_of,
 )
 from litefleet_controller.delivery.devices import KIND, Devices
-from litefleet_controller.delivery.worklist import Worklist
 from litefleet_controller.store.errors import NotFoundError
 from litefleet_controller.store.interface import Key, Objects, Query
+from litefleet_controller.workqueue import WorkQueue
 from litefleet_protocol.codes import Code
 from litefleet_protocol.messages import Presence, Reported
 
@@ -61,7 +61,7 @@ class ReportedState:
         self._monotonic = monotonic
         self._said: dict[str, Said] = {}
         self._written: dict[str, tuple[dict[str, Any], float]] = {}
-        self._work: Worklist[str] = Worklist()
+        self._work: WorkQueue[str] = WorkQueue()
         self.dropped: Counter[str] = Counter()
         """Messages not kept, by reason."""
 
@@ -135,7 +135,7 @@ class ReportedState:
             except Exception:
                 # The edge of the loop: a database that is busy now must not cost a board its status.
                 log.exception("device_status_unwritten", device=device)
-                asyncio.get_running_loop().call_later(_RETRY_S, self._work.add, device)
+                self._work.add_after(device, _RETRY_S)
             finally:
                 self._work.done(device)
 

@@ -29,9 +29,9 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
+from litefleet_controller.fileio import sync_directory, write_private
 from litefleet_controller.identity import certificates
 from litefleet_controller.identity.errors import AuthorityError
-from litefleet_controller.identity.keyfiles import sync_directory, write_private
 from litefleet_controller.identity.requests import CONTROLLER_PREFIX, read_request
 from litefleet_controller.identity.signing import Ed25519Signer, Ed25519Verifier
 from litefleet_protocol.codes import Code

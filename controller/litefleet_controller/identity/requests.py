@@ -73,7 +73,7 @@ def read_request(csr_pem: str, device: str) -> SigningRequest:
     except BadCsrError:
         raise
     except (ValueError, TypeError, UnsupportedAlgorithm, x509.DuplicateExtension) as e:
-        raise BadCsrError(f"not a certificate signing request in PEM form: {str(e)[:200]}") from e
+        raise BadCsrError("not a certificate signing request (PKCS #10) in PEM form") from e
     spki = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     return SigningRequest(device, key, hashlib.sha256(spki).hexdigest())
 

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from litefleet_controller.reconcile.interface import Request, Result
 from litefleet_controller.resources.registry import DEVICE
 from litefleet_controller.store.errors import NotFoundError
-from litefleet_controller.store.interface import AssignmentBatch, Assignments, Objects
+from litefleet_controller.store.interface import AssignmentBatch, Assignments, FieldRequirement, Objects, Query
 
 
 class DeviceReconciler:
@@ -31,5 +31,11 @@ class DeviceReconciler:
             clear = tuple((a.namespace, a.device, a.slot) for a in held)
             if clear:
                 await self._assignments.commit(AssignmentBatch(clear=clear), epoch=self._epoch)
-            await self._forget(request.namespace, request.name)
+            # Names are unique in the fleet: a board that was enrolled anew, in whatever namespace, has this place now.
+            if not await self._is_enrolled(request.name):
+                await self._forget(request.namespace, request.name)
         return Result()
+
+    async def _is_enrolled(self, device: str) -> bool:
+        named = FieldRequirement("metadata.name", equal=True, value=device)
+        return bool((await self._objects.list(Query(DEVICE.kind, None, fields=(named,), limit=1))).records)

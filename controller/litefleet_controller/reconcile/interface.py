@@ -1,6 +1,6 @@
 """What a reconciler is, after controller-runtime's Reconciler, Request and Result."""
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -43,8 +43,8 @@ class Reconciler(Protocol):
         ...
 
 
-Mapper = Callable[[Event], Awaitable[Iterable[Request]]]
-"""Which requests a change calls for."""
+Mapper = Callable[[Sequence[Event]], Awaitable[Iterable[Request]]]
+"""Which requests these changes call for. At the start it gets all objects of a kind at once, later one change."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +69,6 @@ Now = Callable[[], datetime]
 """The clock, aware, UTC."""
 
 
-async def itself(event: Event) -> Iterable[Request]:
+async def itself(events: Sequence[Event]) -> Iterable[Request]:
     """The mapper of a kind's own reconciler."""
-    return (Request(event.record.key.namespace, event.record.key.name),)
+    return [Request(e.record.key.namespace, e.record.key.name) for e in events]

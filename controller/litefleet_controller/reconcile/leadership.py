@@ -47,16 +47,27 @@ class Leadership:
                 log.info("leading", holder=self._holder, epoch=lease.epoch)
                 await self._hold(lease)
         finally:
-            await asyncio.shield(self._leases.release(self._holder))
+            await asyncio.shield(self._release())
 
     async def _take(self) -> Lease | None:
-        lease = await self._leases.acquire(self._holder, self._now(), LEASE_S)
-        if lease is not None and lease.epoch <= self._at_least:
-            lease = await self._leases.raise_epoch(self._holder, self._at_least + 1)
+        # Before the row is read: an epoch that is asked for meanwhile begins the work anew.
+        self._restart.clear()
+        try:
+            lease = await self._leases.acquire(self._holder, self._now(), LEASE_S)
+            if lease is not None and lease.epoch <= self._at_least:
+                lease = await self._leases.raise_epoch(self._holder, self._at_least + 1)
+        except Exception as e:  # noqa: BLE001 - as in `_renew`: a database that is away for a moment comes back
+            log.warning("lease not taken", error=f"{type(e).__name__}: {e}")
+            return None
         return lease
 
+    async def _release(self) -> None:
+        try:
+            await self._leases.release(self._holder)
+        except Exception as e:  # noqa: BLE001 - the lease ends by itself; who comes next waits for that
+            log.warning("lease not released", error=f"{type(e).__name__}: {e}")
+
     async def _hold(self, lease: Lease) -> None:
-        self._restart.clear()
         work = asyncio.create_task(self._guarded(lease.epoch), name=f"lead epoch {lease.epoch}")
         renewal = asyncio.create_task(self._renew(lease.epoch), name="renew lease")
         restart = asyncio.create_task(self._restart.wait(), name="epoch restart")

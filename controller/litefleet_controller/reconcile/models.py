@@ -18,6 +18,7 @@ from litefleet_controller.resources.registry import MODEL, MODEL_VERSION
 from litefleet_controller.store.errors import AlreadyExistsError, NotFoundError
 from litefleet_controller.store.interface import FieldRequirement, Objects, Query
 from litefleet_controller.store.typed import Resource, read, write_status
+from litefleet_protocol.codes import Code
 from litefleet_protocol.names import is_name
 
 Versioned = Resource[ModelVersionSpec, ModelVersionStatus]
@@ -38,6 +39,12 @@ class ModelReconciler:
         except NotFoundError:
             return Result()
         model: Resource[ModelSpec, ModelStatus] = read(record, ModelSpec, ModelStatus)
+        if model.meta.deletion_timestamp is not None:
+            return Result()
+        if model.spec.source.digest is not None and model.spec.source.uri != f"blob://{model.spec.source.digest}":
+            message = f"spec.source.digest: {model.spec.source.digest} is expected, but the URI names another file"
+            await self._report(model, None, Code.DIGEST_MISMATCH, message)
+            return Result()
         missing = await self._missing_blob(model.spec)
         if missing:
             await self._report(model, None, "NotFound", missing)
@@ -45,7 +52,12 @@ class ModelReconciler:
             return Result(requeue_after_s=5.0)
         newest = await newest_version(self._objects, request.namespace, request.name)
         if newest is None or content_of(newest.spec) != content_of(model.spec):
-            number = 1 if newest is None else newest.spec.version + 1
+            # A number is never given twice, not even when the newest version was deleted: telemetry is kept under it.
+            known = (
+                newest.spec.version if newest else 0,
+                model.status.latest_version.number if model.status.latest_version else 0,
+            )
+            number = max(known) + 1
             name = f"{request.name}-v{number}"
             if not is_name(name):
                 await self._report(
@@ -66,8 +78,6 @@ class ModelReconciler:
         for path, uri in wanted.items():
             if await self._blobs.size(uri.removeprefix("blob://")) is None:
                 return f"{path}: nothing was pushed as {uri}; upload it with 'litefleet model push FILE'"
-        if spec.source.digest is not None and spec.source.uri != f"blob://{spec.source.digest}":
-            return f"spec.source.digest: {spec.source.digest} is expected, but the URI names another file"
         return ""
 
     async def _create(self, model: Resource[ModelSpec, ModelStatus], name: str, number: int) -> None:

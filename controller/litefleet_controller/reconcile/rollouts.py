@@ -1,13 +1,16 @@
 """ModelRollout: fill the decision core's view, let it decide, and carry the decision out in one transaction.
 
-The order matters: what boards shall fetch is offered to the broker first, then commands and status are committed
-together. Killed anywhere, the next run reads the same state and decides the same.
+What boards shall fetch is offered to the broker first, so that they needn't ask; then commands and status are
+committed together. Killed anywhere, the next run reads the same state and decides the same.
 """
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+import structlog
+
+from litefleet_controller.delivery.errors import DeliveryError
 from litefleet_controller.reconcile.interface import Now, Request, Result
 from litefleet_controller.resources.device import DeviceSpec, DeviceStatus
 from litefleet_controller.resources.model import ModelVersionSpec, ModelVersionStatus
@@ -26,6 +29,7 @@ from litefleet_controller.resources.rollout import (
     ModelRolloutStatus,
 )
 from litefleet_controller.rollout.decide import decide, needs_evidence
+from litefleet_controller.rollout.steps import template_names
 from litefleet_controller.rollout.view import (
     Arm,
     Board,
@@ -51,6 +55,8 @@ from litefleet_controller.store.interface import (
 )
 from litefleet_controller.store.typed import Resource, read
 from litefleet_controller.telemetry.interface import Aggregate, Telemetry
+
+log = structlog.get_logger()
 
 Rollout = Resource[ModelRolloutSpec, ModelRolloutStatus]
 Offer = Callable[[str, str], Awaitable[None]]
@@ -123,6 +129,7 @@ class ModelRolloutReconciler:
             templates=await self._templates(rollout),
             evidence=(),
             request=_verb(rollout),
+            missing_classes=frozenset(b.device_class for b in boards) - limits.keys(),
         )
 
     async def _versions(self, namespace: str, model: str) -> dict[str, Resource[ModelVersionSpec, ModelVersionStatus]]:
@@ -177,11 +184,8 @@ class ModelRolloutReconciler:
         return limits
 
     async def _templates(self, rollout: Rollout) -> dict[str, AnalysisTemplateSpec]:
-        canary = rollout.spec.strategy.canary
-        refs = [r for s in canary.steps if s.analysis for r in s.analysis.templates]
-        refs += canary.analysis.templates if canary.analysis else []
         found = {}
-        for name in {r.template_name for r in refs}:
+        for name in template_names(rollout.spec):
             try:
                 record = await self._objects.get(Key(ANALYSIS_TEMPLATE.kind, rollout.key.namespace, name))
             except NotFoundError:
@@ -221,10 +225,20 @@ class ModelRolloutReconciler:
         )
         return _arm(found[0]) if found else Arm()
 
+    async def _offer_all(self, namespace: str, artifacts: set[str]) -> None:
+        """Have the broker hold what boards are about to be told to fetch.
+
+        A broker that is away delays no decision, least of all a way back: boards ask for what they don't find.
+        """
+        for artifact in sorted(artifacts):
+            try:
+                await self._offer(namespace, artifact)
+            except DeliveryError as e:
+                log.warning("artifact_not_offered", namespace=namespace, artifact=artifact, reason=str(e))
+
     async def _carry_out(self, rollout: Rollout, view: RolloutView, decision: Decision, now: datetime) -> None:
         namespace, slot = rollout.key.namespace, rollout.spec.model_ref.name
-        for artifact in sorted({c.artifact for c in decision.commands if c.artifact}):
-            await self._offer(namespace, artifact)
+        await self._offer_all(namespace, {c.artifact for c in decision.commands if c.artifact})
         changed = decision.status.dump() != rollout.status.dump()
         if decision.commands or changed:
             batch = AssignmentBatch(

@@ -10,9 +10,9 @@ from contextlib import aclosing
 import structlog
 
 from litefleet_controller.reconcile.interface import Binding, Request, Result, Source, TerminalError
-from litefleet_controller.reconcile.workqueue import WorkQueue
 from litefleet_controller.store.errors import ConflictError, ExpiredError, StaleEpochError
 from litefleet_controller.store.interface import Event, EventType, Objects, Query
+from litefleet_controller.workqueue import WorkQueue
 
 log = structlog.get_logger()
 
@@ -36,29 +36,37 @@ class Runtime:
         """Run all reconcilers, until cancelled or until a StaleEpochError says that somebody else leads."""
         async with asyncio.TaskGroup() as group:
             for binding in self._bindings:
-                queue = WorkQueue()
+                queue: WorkQueue[Request] = WorkQueue()
+                failures: dict[Request, int] = {}
                 for source in binding.sources:
                     group.create_task(self._feed(source, queue), name=f"watch {source.kind} for {binding.name}")
                 for worker in range(binding.workers):
-                    group.create_task(self._work(binding, queue), name=f"reconcile {binding.name} {worker}")
+                    group.create_task(self._work(binding, queue, failures), name=f"reconcile {binding.name} {worker}")
 
-    async def _feed(self, source: Source, queue: WorkQueue) -> None:
-        """List, then watch; list again when the history is gone or the reader fell behind."""
+    async def _feed(self, source: Source, queue: WorkQueue[Request]) -> None:
+        """List, then watch; list again when the history is gone, the reader fell behind, or the store was away."""
+        failures = 0
         while True:
-            page = await self._objects.list(Query(source.kind))
-            for record in page.records:
-                for request in await source.requests(Event(EventType.ADDED, record, None)):
-                    queue.add(request)
             try:
+                page = await self._objects.list(Query(source.kind))
+                there = [Event(EventType.ADDED, record, None) for record in page.records]
+                for request in await source.requests(there):
+                    queue.add(request)
+                failures = 0
                 async with aclosing(self._objects.watch(Query(source.kind), page.resource_version)) as events:
                     async for event in events:
-                        for request in await source.requests(event):
+                        for request in await source.requests([event]):
                             queue.add(request)
             except ExpiredError:
                 log.info("watch expired, listing again", kind=source.kind)
+            except Exception:
+                # The edge of the loop: a database that is busy for a minute must not end the program.
+                failures += 1
+                log.exception("watch failed, listing again", kind=source.kind, retry_after_s=retry_delay(failures))
+                await asyncio.sleep(retry_delay(failures))
 
-    async def _work(self, binding: Binding, queue: WorkQueue) -> None:
-        failures: dict[Request, int] = {}
+    async def _work(self, binding: Binding, queue: WorkQueue[Request], failures: dict[Request, int]) -> None:
+        """`failures` is the binding's: whichever worker comes next goes on counting."""
         while True:
             request = await queue.get()
             try:

@@ -8,6 +8,9 @@ import asyncio
 from collections.abc import Callable
 from typing import Literal
 
+import structlog
+
+from litefleet_controller.artifacts.errors import BlobError, StorageFullError
 from litefleet_controller.artifacts.manifest import ArtifactStore, Content
 from litefleet_controller.convert.interface import (
     ConversionError,
@@ -28,7 +31,10 @@ from litefleet_controller.store.errors import NotFoundError
 from litefleet_controller.store.events import SqlEvents
 from litefleet_controller.store.interface import Objects, Query
 from litefleet_controller.store.typed import Resource, read, write_status
+from litefleet_protocol.errors import ProtocolError
 from litefleet_protocol.tensors import Postprocess, Preprocess
+
+log = structlog.get_logger()
 
 Class = Resource[DeviceClassSpec, DeviceClassStatus]
 
@@ -36,6 +42,7 @@ TRIES = 3
 RETRY_S = 5.0
 REPORT_S = 1.0
 COMPONENT = "convert"
+STORAGE_FULL = "StorageFull"
 
 
 class ModelVersionReconciler:
@@ -106,8 +113,9 @@ class ModelVersionReconciler:
         try:
             outcome = await self._converter.convert(conversion_request(version.spec, device_class), _into(sheet, name))
             artifact = await self._publish(version, device_class, outcome.made)
-        except ConversionError as e:
-            sheet[name] = _after_error(before, e)
+        except (ConversionError, ProtocolError, BlobError, OSError) as e:
+            # What befalls one class is said of that class; the others go on.
+            sheet[name] = _after_error(before, _as_conversion_error(e))
         else:
             sheet[name] = class_variant(name, device_class.meta.generation, outcome, artifact)
         await self._tell(version, sheet[name])
@@ -134,7 +142,12 @@ class ModelVersionReconciler:
     async def _report_regularly(self, version: Versioned, sheet: dict[str, ClassVariant]) -> None:
         while True:
             await asyncio.sleep(REPORT_S)
-            await self._report(version, sheet)
+            try:
+                await self._report(version, sheet)
+            except NotFoundError:
+                raise  # deleted meanwhile: nobody wants the rest
+            except Exception as e:  # noqa: BLE001 - a database that is busy now is no reason to convert anew
+                log.warning("progress not written", version=version.key.name, error=f"{type(e).__name__}: {e}")
 
     async def _report(self, version: Versioned, sheet: dict[str, ClassVariant]) -> None:
         entries = [sheet[name] for name in sorted(sheet)]
@@ -221,7 +234,21 @@ def _into(sheet: dict[str, ClassVariant], name: str) -> Callable[[Progress], Non
     return progress
 
 
+def _as_conversion_error(error: Exception) -> ConversionError:
+    match error:
+        case ConversionError():
+            return error
+        case ProtocolError():
+            return ConversionError(error.code, str(error), final=True, hint=error.hint)
+        case StorageFullError():
+            return ConversionError(STORAGE_FULL, str(error), final=False)
+    return ConversionError("StorageFailed", f"the variant can't be kept: {error}", final=False)
+
+
 def _after_error(before: ClassVariant, error: ConversionError) -> ClassVariant:
+    if error.code == STORAGE_FULL:
+        # No fault of the model's, and what was made is remembered: tried, without counting, until there is room.
+        return before.model_copy(update={"state": "Pending", "code": error.code, "message": str(error), "stage": ""})
     attempts = before.attempts + 1
     message = f"{error}" + (f"; {error.hint}" if error.hint else "")
     if error.final:

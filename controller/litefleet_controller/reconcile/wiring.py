@@ -1,8 +1,6 @@
 """Which changes wake which reconciler. The one place to read who reacts to what."""
 
-import json
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
 
 from litefleet_controller.reconcile.interface import Binding, Mapper, Reconciler, Request, Source, itself
 from litefleet_controller.resources.registry import (
@@ -33,8 +31,8 @@ def bindings(
             versions,
             (
                 Source(MODEL_VERSION.kind, itself),
-                Source(DEVICE_CLASS.kind, _all(objects, MODEL_VERSION.kind, spec_only=True)),
-                Source(DEVICE.kind, _all(objects, MODEL_VERSION.kind, spec_only=True)),
+                Source(DEVICE_CLASS.kind, _all(objects, MODEL_VERSION.kind, _spec_changed)),
+                Source(DEVICE.kind, _all(objects, MODEL_VERSION.kind, _spec_changed)),
                 Source(MODEL_ROLLOUT.kind, _versions_of(objects)),
             ),
             workers=2,
@@ -46,15 +44,19 @@ def bindings(
             rollouts,
             (
                 Source(MODEL_ROLLOUT.kind, _rollouts(objects)),
-                Source(MODEL_VERSION.kind, _rollouts(objects, spec_only=False)),
-                Source(DEVICE.kind, _rollouts(objects, spec_only=False)),
-                Source(MODEL.kind, _rollouts(objects)),
-                Source(ANALYSIS_TEMPLATE.kind, _rollouts(objects)),
-                Source(DEVICE_CLASS.kind, _rollouts(objects)),
+                Source(MODEL_VERSION.kind, _all(objects, MODEL_ROLLOUT.kind, _anything)),
+                Source(DEVICE.kind, _all(objects, MODEL_ROLLOUT.kind, _standing_changed)),
+                Source(MODEL.kind, _all(objects, MODEL_ROLLOUT.kind, _spec_changed)),
+                Source(ANALYSIS_TEMPLATE.kind, _all(objects, MODEL_ROLLOUT.kind, _spec_changed)),
+                Source(DEVICE_CLASS.kind, _all(objects, MODEL_ROLLOUT.kind, _spec_changed)),
             ),
             workers=2,
         ),
     )
+
+
+def _anything(_: Event) -> bool:
+    return True
 
 
 def _spec_changed(event: Event) -> bool:
@@ -64,23 +66,39 @@ def _spec_changed(event: Event) -> bool:
     return event.previous.generation != event.record.generation or event.previous.labels != event.record.labels
 
 
-def _all(objects: Objects, kind: str, *, spec_only: bool) -> Mapper:
-    async def requests(event: Event) -> Iterable[Request]:
-        if spec_only and not _spec_changed(event):
-            return ()
-        page = await objects.list(Query(kind, event.record.key.namespace))
-        return [Request(r.key.namespace, r.key.name) for r in page.records]
+def _standing_changed(event: Event) -> bool:
+    """Whether a board is new to a rollout: each one's lastSeen and progress come all the time and decide nothing."""
+    if event.previous is None or _spec_changed(event):
+        return True
+    return _standing(event.previous) != _standing(event.record)
+
+
+def _standing(board: Record) -> object:
+    """What reconcile/rollouts.py reads of a Device's status."""
+    status = board.json().get("status") or {}
+    slots = [{**slot, "progress": ""} for slot in status.get("slots") or ()]
+    return status.get("connection"), status.get("code"), status.get("message"), slots
+
+
+def _all(objects: Objects, kind: str, calls: Callable[[Event], bool]) -> Mapper:
+    """Every object of `kind` in the namespace of a change that calls for them."""
+
+    async def requests(events: Sequence[Event]) -> Iterable[Request]:
+        found: list[Request] = []
+        for namespace in dict.fromkeys(e.record.key.namespace for e in events if calls(e)):
+            page = await objects.list(Query(kind, namespace))
+            found += [Request(r.key.namespace, r.key.name) for r in page.records]
+        return found
 
     return requests
 
 
-def _rollouts(objects: Objects, *, spec_only: bool = True) -> Mapper:
-    """A rollout's own change, or all rollouts of the namespace for anybody else's."""
-    everyone = _all(objects, MODEL_ROLLOUT.kind, spec_only=spec_only)
+def _rollouts(objects: Objects) -> Mapper:
+    """The rollout itself, and all of its namespace when its claim on boards may have changed."""
+    everyone = _all(objects, MODEL_ROLLOUT.kind, _spec_changed)
 
-    async def requests(event: Event) -> Iterable[Request]:
-        own = [] if event.record.key.kind != MODEL_ROLLOUT.kind else list(await itself(event))
-        return [*own, *await everyone(event)]
+    async def requests(events: Sequence[Event]) -> Iterable[Request]:
+        return [*await itself(events), *await everyone(events)]
 
     return requests
 
@@ -88,35 +106,33 @@ def _rollouts(objects: Objects, *, spec_only: bool = True) -> Mapper:
 def _versions_of(objects: Objects) -> Mapper:
     """The versions of a rollout's model: pinning one may make it wanted."""
 
-    async def requests(event: Event) -> Iterable[Request]:
-        if not _spec_changed(event):
-            return ()
-        model = _body(event.record)["spec"]["modelRef"]["name"]
-        of_model = FieldRequirement("spec.modelRef", True, model)
-        page = await objects.list(Query(MODEL_VERSION.kind, event.record.key.namespace, fields=(of_model,)))
-        return [Request(r.key.namespace, r.key.name) for r in page.records]
+    async def requests(events: Sequence[Event]) -> Iterable[Request]:
+        models = dict.fromkeys(
+            (e.record.key.namespace, str(e.record.json()["spec"]["modelRef"]["name"]))
+            for e in events
+            if _spec_changed(e)
+        )
+        found: list[Request] = []
+        for namespace, model in models:
+            of_model = FieldRequirement("spec.modelRef", True, model)
+            page = await objects.list(Query(MODEL_VERSION.kind, namespace, fields=(of_model,)))
+            found += [Request(r.key.namespace, r.key.name) for r in page.records]
+        return found
 
     return requests
 
 
-async def _class_of(event: Event) -> Iterable[Request]:
-    if not _spec_changed(event):
-        return ()
-    records = [event.record] if event.previous is None else [event.record, event.previous]
-    return [Request(r.key.namespace, str(_body(r)["spec"]["class"])) for r in records]
+async def _class_of(events: Sequence[Event]) -> Iterable[Request]:
+    changed = [e for e in events if _spec_changed(e)]
+    boards = [r for e in changed for r in (e.record, e.previous) if r is not None]
+    return dict.fromkeys(Request(r.key.namespace, str(r.json()["spec"]["class"])) for r in boards)
 
 
-async def _deleted(event: Event) -> Iterable[Request]:
-    return await itself(event) if event.type == "DELETED" else ()
+async def _deleted(events: Sequence[Event]) -> Iterable[Request]:
+    return await itself([e for e in events if e.type == "DELETED"])
 
 
-async def _model_of_deleted(event: Event) -> Iterable[Request]:
+async def _model_of_deleted(events: Sequence[Event]) -> Iterable[Request]:
     """A version that was deleted by hand is made again while its Model asks for it."""
-    if event.type != "DELETED":
-        return ()
-    return (Request(event.record.key.namespace, str(_body(event.record)["spec"]["modelRef"])),)
-
-
-def _body(record: Record) -> dict[str, Any]:
-    body: dict[str, Any] = json.loads(record.body)
-    return body
+    gone = [e.record for e in events if e.type == "DELETED"]
+    return [Request(r.key.namespace, str(r.json()["spec"]["modelRef"])) for r in gone]

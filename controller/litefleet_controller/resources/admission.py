@@ -13,7 +13,7 @@ from typing import Any, get_origin
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from litefleet_controller.resources.causes import Cause, InvalidError, Reason
+from litefleet_controller.resources.causes import Cause, FieldError, InvalidError, Reason, plain
 from litefleet_controller.resources.meta import Part
 from litefleet_controller.resources.metadata import metadata_causes
 from litefleet_controller.resources.registry import Kind
@@ -63,7 +63,7 @@ def admit(kind: Kind, body: dict[str, Any], old: dict[str, Any] | None) -> dict[
             causes.extend(_causes("spec", e, kind.spec))
         else:
             if kind.immutable_spec and old is not None and old.get("spec") != filled:
-                causes.append(Cause("spec", "FieldValueInvalid", "field is immutable", "Immutable"))
+                causes.extend(_changed(old.get("spec") or {}, filled))
     if causes:
         name = metadata.get("name", "") if isinstance(metadata, dict) else ""
         raise InvalidError(kind.kind, str(name), causes)
@@ -82,6 +82,12 @@ def check_status(kind: Kind, name: str, status: Any) -> dict[str, Any]:
     except ValidationError as e:
         raise InvalidError(kind.kind, name, _causes("status", e, kind.status)) from e
     return given
+
+
+def _changed(old: dict[str, Any], new: dict[str, Any]) -> list[Cause]:
+    message = "field is immutable: a change of it needs a new object"
+    changed = sorted(f for f in old.keys() | new.keys() if old.get(f) != new.get(f))
+    return [Cause(f"spec.{field}", "FieldValueInvalid", message, "Immutable") for field in changed]
 
 
 def _parse(model: type[Part], value: Any) -> Part:
@@ -159,16 +165,18 @@ _CODES: dict[str, tuple[Reason, str]] = {
     "greater_than": ("FieldValueInvalid", "OutOfRange"),
     "less_than": ("FieldValueInvalid", "OutOfRange"),
     "finite_number": ("FieldValueInvalid", "OutOfRange"),
+    "too_short": ("FieldValueInvalid", "OutOfRange"),
+    "too_long": ("FieldValueInvalid", "OutOfRange"),
 }
 
 
 def _causes(root: str, error: ValidationError, model: type[Part]) -> list[Cause]:
     causes: dict[str, Cause] = {}
-    for item in error.errors(include_url=False, include_context=False):
+    for item in error.errors(include_url=False):
         path, known = _place(root, model, item["loc"])
         # A union reports once for each of its members: one cause, which names what they want.
         if path in causes and causes[path].reason == "FieldValueTypeInvalid":
-            wanted = item["msg"].removeprefix("Input should be ")
+            wanted = _said(item).removeprefix("must be ")
             causes[path] = dataclasses.replace(causes[path], message=f"{causes[path].message} or {wanted}")
         elif path not in causes:
             causes[path] = _cause(path, item, known)
@@ -176,8 +184,10 @@ def _causes(root: str, error: ValidationError, model: type[Part]) -> list[Cause]
 
 
 def _cause(path: str, item: ErrorDetails, known: list[str]) -> Cause:
-    kind = item["type"]
-    if kind.endswith(("_type", "_parsing")) or kind == "int_from_float":
+    kind, refusal = item["type"], item.get("ctx", {}).get("error")
+    if isinstance(refusal, FieldError):
+        reason, code = _TYPE_ERROR if refusal.code == "TypeError" else ("FieldValueInvalid", refusal.code)
+    elif kind.endswith(("_type", "_parsing")) or kind == "int_from_float":
         reason, code = _TYPE_ERROR
     else:
         reason, code = _CODES.get(kind, _INVALID)
@@ -188,8 +198,12 @@ def _cause(path: str, item: ErrorDetails, known: list[str]) -> Cause:
             nearest = _nearest(path.rpartition(".")[2], known)
             text = "unknown field" + (f"; did you mean {nearest!r}?" if nearest else "")
         case _:
-            text = f"Invalid value: {_short(item['input'])}: {item['msg'].removeprefix('Value error, ')}"
+            text = f"Invalid value: {_short(item['input'])}: {_said(item)}"
     return Cause(path, reason, text, code)
+
+
+def _said(item: ErrorDetails) -> str:
+    return plain(item["type"], item["msg"], item.get("ctx", {}))
 
 
 def _place(root: str, model: type[Part], loc: tuple[int | str, ...]) -> tuple[str, list[str]]:
@@ -223,7 +237,7 @@ def _is_map(annotation: Any) -> bool:
 def _short(value: object) -> str:
     if isinstance(value, dict | list):
         return _type(value)
-    text = f'"{value}"' if isinstance(value, str) else str(value)
+    text = f'"{value}"' if isinstance(value, str) else str(value).lower()
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 

@@ -21,7 +21,12 @@ class Limits(Part):
     """What a variant must hold for this class."""
 
     max_artifact_bytes: int | None = Field(default=None, ge=1)
-    max_memory_bytes: int | None = Field(default=None, ge=1)
+    max_memory_bytes: int | None = Field(
+        default=None,
+        ge=1,
+        description="Resident memory of the agent while it serves the model: about 64 MB without one, on top of which "
+        "come the file and the activations (checked at conversion), and the version before while it is kept ready.",
+    )
     max_latency_ms: float | None = Field(
         default=None, gt=0, description="95th percentile, measured on the board in probation."
     )

@@ -8,6 +8,7 @@ business.
 
 import copy
 import json
+import math
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -42,7 +43,7 @@ def parse_documents(text: str | bytes, *, source_name: str, max_bytes: int = MAX
 
     Raises:
         ManifestError: EmptyDocument, TypeError, TooLarge, TooDeep, DuplicateKey, YamlAliasLimit, YamlTagForbidden,
-            YamlSyntax or NotUtf8.
+            OutOfRange (NaN, infinity), YamlSyntax or NotUtf8.
     """
     decoded = _decode(text, source_name, max_bytes)
     documents = _json(decoded, source_name) if decoded.lstrip()[:1] in ("{", "[") else None
@@ -91,8 +92,18 @@ def _json(text: str, source: str) -> list[Any] | None:
             raise _duplicate(counts.most_common(1)[0][0], source)
         return made
 
+    def number(written: str) -> float:
+        value = float(written)
+        if not math.isfinite(value):
+            raise ManifestError("OutOfRange", f"{written[:40]} is not a finite number", where=source)
+        return value
+
     try:
-        document = json.loads(text, object_pairs_hook=members)
+        document = json.loads(text, object_pairs_hook=members, parse_float=number, parse_constant=number)
+        if "\\u" in text:
+            json.dumps(document, ensure_ascii=False).encode()
+    except UnicodeEncodeError as e:
+        raise ManifestError("NotUtf8", "it holds half of a surrogate pair, which is no text", where=source) from e
     except ManifestError:
         raise
     except RecursionError:
@@ -238,7 +249,7 @@ class _Builder:
         except ScalarError as e:
             if e.tag is not None:
                 raise self._forbidden(event) from e
-            raise ManifestError("TypeError", str(e), where=_at(self._source, event.start_mark)) from e
+            raise ManifestError(e.code, str(e), where=_at(self._source, event.start_mark)) from e
 
     def _aliased_value(self, event: Any) -> tuple[Any, int]:
         where = _at(self._source, event.start_mark)

@@ -1,5 +1,6 @@
 """What every kind shares: object metadata, conditions, label selectors, the base of spec and status models."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
@@ -72,11 +73,14 @@ class Condition(Part):
     observed_generation: int | None = None
 
 
+LabelOperator = Literal["In", "NotIn", "Exists", "DoesNotExist"]
+
+
 class LabelSelectorRequirement(Part):
     """One expression of a label selector."""
 
     key: LabelKey
-    operator: Literal["In", "NotIn", "Exists", "DoesNotExist"]
+    operator: LabelOperator
     values: list[LabelValue] = []
 
 
@@ -91,17 +95,17 @@ class LabelSelector(Part):
     def matches(self, labels: dict[str, str]) -> bool:
         """Whether `labels` satisfy every requirement. NotIn holds for objects without the label, as in Kubernetes."""
         return all(labels.get(k) == v for k, v in self.match_labels.items()) and all(
-            _holds(e, labels) for e in self.match_expressions
+            label_holds(e.operator, e.values, labels.get(e.key)) for e in self.match_expressions
         )
 
 
-def _holds(requirement: LabelSelectorRequirement, labels: dict[str, str]) -> bool:
-    value = labels.get(requirement.key)
-    match requirement.operator:
+def label_holds(operator: LabelOperator, values: Sequence[str], value: str | None) -> bool:
+    """Whether an object whose label has `value` (None: it has no such label) meets one requirement."""
+    match operator:
         case "In":
-            return value in requirement.values
+            return value in values
         case "NotIn":
-            return value not in requirement.values
+            return value not in values
         case "Exists":
             return value is not None
         case "DoesNotExist":

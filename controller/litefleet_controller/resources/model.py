@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator
 
 from litefleet_controller.resources.meta import Label, Part, Status
+from litefleet_protocol.names import is_digest
 
 Digest = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
 SourceFormat = Literal["keras", "savedModel", "tflite"]
@@ -12,8 +13,7 @@ SourceFormat = Literal["keras", "savedModel", "tflite"]
 
 def check_uri(uri: str) -> str:
     """`blob://sha256:<hex>`, which `litefleet model push` prints. Nothing else is fetched."""
-    digest = uri.removeprefix("blob://")
-    if digest == uri or len(digest) != 71 or not digest.startswith("sha256:"):
+    if not uri.startswith("blob://") or not is_digest(uri.removeprefix("blob://")):
         raise ValueError(
             f"{uri[:80]!r} can't be fetched: upload the file with 'litefleet model push FILE' and use the URI it prints"
         )

@@ -5,6 +5,8 @@ from typing import Annotated
 
 from pydantic import BeforeValidator, Field
 
+from litefleet_controller.resources.causes import FieldError
+
 _DURATION = re.compile(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?", re.ASCII)
 _PERCENT = re.compile(r"(\d{1,3})%", re.ASCII)
 
@@ -12,12 +14,10 @@ _PERCENT = re.compile(r"(\d{1,3})%", re.ASCII)
 def parse_duration(value: object) -> float:
     """Seconds of `10m`, `1h30m`, `45s` or a plain non-negative number of seconds (Argo Rollouts accepts both)."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
-        raise ValueError(  # noqa: TRY004 - pydantic reports ValueErrors
-            "a duration is written like 10m, 1h30m or 45s, or as a number of seconds"
-        )
+        raise FieldError("TypeError", "a duration is written like 10m, 1h30m or 45s, or as a number of seconds")
     if isinstance(value, int | float):
         if not 0 <= value <= 10 * 365 * 86400:
-            raise ValueError(f"{value} is out of range for a duration in seconds")
+            raise FieldError("OutOfRange", f"{value} is out of range for a duration in seconds")
         return float(value)
     if value.isascii() and value.isdecimal():
         return parse_duration(int(value[:12]))
@@ -32,22 +32,26 @@ def parse_count_or_percent(value: object) -> int | str:
     """A number of boards (at least 0), or a share such as `10%`."""
     if isinstance(value, int) and not isinstance(value, bool):
         if value < 0:
-            raise ValueError(f"{value} is out of range: a number of boards is at least 0")
+            raise FieldError("OutOfRange", f"{value} is out of range: a number of boards is at least 0")
         return value
-    if isinstance(value, str):
-        match = _PERCENT.fullmatch(value)
-        if match is not None and int(match.group(1)) <= 100:
-            return value
-    raise ValueError(f"{str(value)[:40]!r} is neither a number of boards nor a percentage between 0% and 100%")
+    match = _PERCENT.fullmatch(value) if isinstance(value, str) else None
+    if isinstance(value, str) and match is not None and int(match.group(1)) <= 100:
+        return value
+    raise FieldError(
+        "TypeError" if match is None else "OutOfRange",
+        f"{str(value)[:40]!r} is neither a number of boards nor a percentage between 0% and 100%",
+    )
 
 
 def parse_percent(value: object) -> float:
     """A share in [0, 100], written `95%` or as a number."""
-    if isinstance(value, str) and (match := _PERCENT.fullmatch(value)):
-        value = int(match.group(1))
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 100:
-        raise ValueError(f"{str(value)[:40]!r} is not a percentage between 0% and 100%")
-    return float(value)
+    share = int(match.group(1)) if isinstance(value, str) and (match := _PERCENT.fullmatch(value)) else value
+    wrong = f"{str(value)[:40]!r} is not a percentage between 0% and 100%"
+    if isinstance(share, bool) or not isinstance(share, int | float):
+        raise FieldError("TypeError", wrong)
+    if not 0 <= share <= 100:
+        raise FieldError("OutOfRange", wrong)
+    return float(share)
 
 
 def percent_of(value: int | str, total: int) -> int:

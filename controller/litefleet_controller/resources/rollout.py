@@ -4,8 +4,9 @@ import itertools
 from datetime import datetime
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
+from litefleet_controller.resources.causes import FieldError
 from litefleet_controller.resources.meta import Label, LabelSelector, Name, Part, Status
 from litefleet_controller.resources.quantities import CountOrPercent, Duration, Percent
 
@@ -17,7 +18,7 @@ REQUEST_VERBS = ("promote", "abort", "retry")
 def check_version(value: int | str) -> int | str:
     """`latest`, a number, or a ModelVersion's name."""
     if isinstance(value, bool) or (isinstance(value, int) and value < 1):
-        raise ValueError("a version is 'latest', a number from 1, or a ModelVersion's name")
+        raise FieldError("OutOfRange", "a version is 'latest', a number from 1, or a ModelVersion's name")
     return value
 
 
@@ -79,13 +80,16 @@ class Canary(Part):
     )
     analysis: BackgroundAnalysis | None = None
 
-    @model_validator(mode="after")
-    def _weights_go_up(self) -> "Canary":
-        weights = [s.set_weight for s in self.steps if s.set_weight is not None]
+    @field_validator("steps")
+    @classmethod
+    def _weights_go_up(cls, steps: list[Step]) -> list[Step]:
+        weights = [s.set_weight for s in steps if s.set_weight is not None]
         for earlier, later in itertools.pairwise(weights):
             if later < earlier:
-                raise ValueError(f"setWeight goes down from {earlier} to {later}: steps only widen a rollout")
-        return self
+                raise FieldError(
+                    "OutOfRange", f"setWeight goes down from {earlier} to {later}: steps only widen a rollout"
+                )
+        return steps
 
 
 class Strategy(Part):
@@ -209,7 +213,6 @@ class ModelRolloutStatus(Status):
     step_started_at: datetime | None = None
     started_at: datetime | None = None
     pause_reason: str = Field(default="", description="Why it is paused: Step, Spec, Inconclusive, Failure.")
-    promoted_full: bool = False
     attempted_spec: str = Field(default="", description="Digest of the spec last acted on; a change of it tries again.")
     aborted: bool = False
     classes: list[RolloutClass] = []

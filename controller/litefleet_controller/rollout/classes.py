@@ -63,7 +63,7 @@ def _follow(view: RolloutView, status: ModelRolloutStatus, entry: RolloutClass, 
     version = view.versions.get((view.target, entry.device_class), VersionForClass("Pending"))
     match version.state:
         case "Pending" | "Converting":
-            message = version.message or f"{view.target} is not converted for this class yet"
+            message = version.message or _not_converted(view, entry.device_class)
             return entry.model_copy(update={"state": "Waiting", "message": message, "recipe": "", "cause": ""})
         case "Refused" | "Failed":
             message = version.message or "; ".join(version.refusals) or f"{view.target} has no variant for this class"
@@ -76,6 +76,12 @@ def _follow(view: RolloutView, status: ModelRolloutStatus, entry: RolloutClass, 
             return entry.model_copy(
                 update={"state": "Progressing", "recipe": version.recipe, "message": message, "cause": cause}
             )
+
+
+def _not_converted(view: RolloutView, device_class: str) -> str:
+    if device_class in view.missing_classes:
+        return f"DeviceClass {device_class!r} does not exist (NotFound); it goes on when it appears"
+    return f"{view.target} is not converted for this class yet"
 
 
 def variant_note(version: VersionForClass) -> str:

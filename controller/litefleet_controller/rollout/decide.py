@@ -11,10 +11,10 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from litefleet_controller.resources.rollout import ModelRolloutStatus
-from litefleet_controller.rollout.classes import complete, progressing, refresh
+from litefleet_controller.rollout.classes import abort, complete, progressing, refresh
 from litefleet_controller.rollout.commands import commands
 from litefleet_controller.rollout.evaluation import evaluate, inquiries, start
-from litefleet_controller.rollout.failures import check_thresholds
+from litefleet_controller.rollout.failures import check_thresholds, lost
 from litefleet_controller.rollout.looks import spans
 from litefleet_controller.rollout.message import describe
 from litefleet_controller.rollout.notices import notices
@@ -74,8 +74,13 @@ def _complete_classes(scene: Scene, status: ModelRolloutStatus) -> ModelRolloutS
     for entry in progressing(status, scene.fleet):
         front = scene.front(status, entry)
         may_end = is_past_last(scene, status) or entry.stable == scene.view.target
-        if may_end and front.updated and not front.open and front.quota == len(front.boards):
+        if not may_end or front.open or front.quota != len(front.boards):
+            continue
+        if front.updated:
             status = complete(scene.view, status, entry, scene.now)
+        elif front.failed and not front.timed_out:
+            # Somebody promoted past the failure, and no board is left that could still come to serve the target.
+            status = abort(scene.view, scene.fleet, status, lost(scene, entry, front), scene.now)
     return status
 
 

@@ -38,6 +38,12 @@ def fail(scene: Scene, status: ModelRolloutStatus, entry: RolloutClass, cause: s
     return replaced(status, entry).model_copy(update={"pause_reason": "Failure"})
 
 
+def lost(scene: Scene, entry: RolloutClass, front: Front) -> RolloutClass:
+    """The class with the cause of its end: every board of it failed."""
+    message = _sentence(scene, entry, front)
+    return entry.model_copy(update={"cause": commonest_code(front.failed), "message": message})
+
+
 def commonest_code(failed: Sequence[Board]) -> str:
     """The code that most boards report; of equally common ones the first by name."""
     counted = Counter(b.code or "Failed" for b in failed)

@@ -14,7 +14,7 @@ The first row that holds:
 A class that is Refused or Aborted while others go on shows in `status.classes`; the phase turns when the last is done.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -22,7 +22,7 @@ from litefleet_controller.resources.meta import Condition, set_condition
 from litefleet_controller.resources.rollout import ModelRolloutStatus
 from litefleet_controller.rollout.classes import staged
 from litefleet_controller.rollout.scene import STICKY, Scene
-from litefleet_controller.rollout.steps import current
+from litefleet_controller.rollout.steps import current, template_names
 
 Phase = Literal["Healthy", "Progressing", "Paused", "Degraded"]
 ENDED = ("Complete", "Refused", "Aborted")
@@ -107,9 +107,19 @@ def _observations(scene: Scene, status: ModelRolloutStatus) -> list[tuple[str, b
             "Found" if view.target else "NotFound",
             view.target or view.target_missing,
         ),
+        _found("ClassesAvailable", "DeviceClass", sorted(view.missing_classes)),
+        _found("TemplatesAvailable", "AnalysisTemplate", sorted(template_names(view.spec) - view.templates.keys())),
         ("Conflict", bool(older), "Claimed" if older else "None", claimed),
         ("NoDevices", not view.boards, "Found" if view.boards else "NoDevices", "" if view.boards else NO_BOARDS),
     ]
+
+
+def _found(type_: str, kind: str, missing: Sequence[str]) -> tuple[str, bool, str, str]:
+    """Whether everything of `kind` that the rollout hangs on exists."""
+    if not missing:
+        return type_, True, "Found", ""
+    verb = "does" if len(missing) == 1 else "do"
+    return type_, False, "NotFound", f"{kind} {', '.join(missing)} {verb} not exist; it goes on when created"
 
 
 NO_BOARDS = "the selector matches no board; it goes on when one appears"

@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Literal
 
-from litefleet_controller.resources.rollout import ModelRolloutStatus, Step
+from litefleet_controller.resources.rollout import ModelRolloutSpec, ModelRolloutStatus, Step
 from litefleet_controller.rollout.classes import progressing, staged, waiting
 from litefleet_controller.rollout.scene import Scene
 
@@ -33,6 +33,13 @@ def current(scene: Scene, status: ModelRolloutStatus) -> Step | None:
     """The step that it stands at, None before the first and past the last."""
     index = status.current_step_index
     return scene.steps[index] if index is not None and index < len(scene.steps) else None
+
+
+def template_names(spec: ModelRolloutSpec) -> set[str]:
+    """Every AnalysisTemplate that the steps and the background analysis name."""
+    canary = spec.strategy.canary
+    analyses = [*(s.analysis for s in canary.steps), canary.analysis]
+    return {ref.template_name for analysis in analyses if analysis is not None for ref in analysis.templates}
 
 
 def is_past_last(scene: Scene, status: ModelRolloutStatus) -> bool:

@@ -107,6 +107,8 @@ class RolloutView:
     evidence: Sequence[Evidence]
     """Filled when `needs_evidence(view)` asked for it."""
     request: Request | None = None
+    missing_classes: frozenset[str] = frozenset()
+    """Classes of the boards for which there is no DeviceClass."""
 
 
 @dataclass(frozen=True, slots=True)

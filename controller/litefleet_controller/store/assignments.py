@@ -98,12 +98,16 @@ class SqlAssignments:
 
     async def commit(self, batch: AssignmentBatch, *, epoch: int) -> Record | None:
         """See `interface.Assignments.commit`. A row equal to the stored one, `assigned_at` included, is no change."""
-        async with self._objects.transaction() as writes:
-            await _check_epoch(writes.connection, epoch)
-            boards = await _write_assignments(writes.connection, batch)
-            record = await self._write_status(writes, batch.status) if batch.status is not None else None
-        for reader in list(self._readers):
-            reader.offer(boards)
+        boards: list[Board] = []
+        try:
+            async with self._objects.transaction() as writes:
+                await _check_epoch(writes.connection, epoch)
+                boards = await _write_assignments(writes.connection, batch)
+                record = await self._write_status(writes, batch.status) if batch.status is not None else None
+        finally:
+            # Also after a cancellation, which may come once the commit is done: a reader looks at the database anyway.
+            for reader in list(self._readers):
+                reader.offer(boards)
         return record
 
     def changes(self) -> BoardChanges:

@@ -9,6 +9,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, and_, not_, select, tuple_
 
+from litefleet_controller.resources.meta import label_holds
 from litefleet_controller.store.errors import FieldNotSelectableError
 from litefleet_controller.store.interface import FieldRequirement, LabelRequirement, Query
 from litefleet_controller.store.records import Entries
@@ -50,7 +51,7 @@ def matches(query: Query, namespace: str, name: str, entries: Entries) -> bool:
     if not query.labels and not query.fields:
         return True
     values = dict(entries) | {".metadata.namespace": namespace, ".metadata.name": name}
-    return all(_label_holds(r, values) for r in query.labels) and all(
+    return all(label_holds(r.operator, r.values, values.get(r.key)) for r in query.labels) and all(
         (values.get(f".{r.path}", "") == r.value) == r.equal for r in query.fields
     )
 
@@ -83,16 +84,3 @@ def _indexed(key: str, values: tuple[str, ...] | None = None) -> ColumnElement[b
     if values is not None:
         wanted = and_(wanted, OBJECT_INDEX.c.value.in_(values))
     return OBJECTS.c.id.in_(select(OBJECT_INDEX.c.object_id).where(wanted))
-
-
-def _label_holds(requirement: LabelRequirement, values: dict[str, str]) -> bool:
-    value = values.get(requirement.key)
-    match requirement.operator:
-        case "In":
-            return value in requirement.values
-        case "NotIn":
-            return value not in requirement.values
-        case "Exists":
-            return value is not None
-        case "DoesNotExist":
-            return value is None

@@ -25,6 +25,8 @@ class Resource(Generic[SpecT, StatusT]):
 def read(record: Record, spec: type[SpecT], status: type[StatusT]) -> Resource[SpecT, StatusT]:
     """`record` with its spec and status as these models, e.g. `read(record, ModelSpec, ModelStatus)`.
 
+    Fields that this version doesn't know are passed over: another version wrote them, before an upgrade or a way back.
+
     Raises:
         pydantic.ValidationError: another version of litefleet wrote what this one can't read.
     """
@@ -32,8 +34,8 @@ def read(record: Record, spec: type[SpecT], status: type[StatusT]) -> Resource[S
     return Resource(
         key=record.key,
         meta=ObjectMeta.model_validate(body["metadata"]),
-        spec=spec.model_validate(body.get("spec") or {}),
-        status=status.model_validate(body.get("status") or {}),
+        spec=spec.model_validate(body.get("spec") or {}, extra="ignore"),
+        status=status.model_validate(body.get("status") or {}, extra="ignore"),
         record=record,
     )
 

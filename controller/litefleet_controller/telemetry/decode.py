@@ -172,6 +172,6 @@ def _sound_part(histogram: Histogram) -> Histogram:
     buckets = {i: c for i, c in histogram.buckets.items() if Histogram({i: c}).is_sound()}
     zeros = histogram.zeros if 0 <= histogram.zeros < _LARGEST else 0
     total = histogram.total
-    if not math.isfinite(total) or len(buckets) < len(histogram.buckets):
+    if len(buckets) < len(histogram.buckets) or not Histogram(buckets, zeros, total).is_sound():
         total = math.fsum(bucket_value(i) * c for i, c in buckets.items())
     return Histogram(buckets, zeros, total)

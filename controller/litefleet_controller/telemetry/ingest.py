@@ -15,6 +15,7 @@ from datetime import datetime
 from typing import Any, Protocol
 
 import structlog
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 
 from litefleet_controller.store.database import Database
 from litefleet_controller.telemetry.decode import decode_window, is_untrusted
@@ -95,7 +96,7 @@ class TelemetryIngest:
         self._some = asyncio.Event()
         self._enough = asyncio.Event()
         self._floors = Floors()
-        self._silent_until = 0.0
+        self._silent_until: dict[str, float] = {}
         self.dropped: Counter[str] = Counter()
         """Whole windows not stored, by reason."""
         self.bad: Counter[str] = Counter()
@@ -157,7 +158,7 @@ class TelemetryIngest:
         if place is None:
             self._drop("UnknownDevice", arrival.device, "no such Device")
             return None
-        self.bad.update(decoded.bad)
+        self._leave_out(decoded.bad, arrival.device)
         window = decoded.window
         return row_of(
             window,
@@ -175,6 +176,9 @@ class TelemetryIngest:
         while True:
             try:
                 await self._store(rows)
+            except (DataError, IntegrityError) as e:
+                await self._store_without_the_bad_one(rows, e)
+                return
             except Exception as e:
                 # Locked, full, gone: whatever it is, boards keep their windows until it is over.
                 log.exception("telemetry_unstored", rows=len(rows), error=type(e).__name__, again_in_s=wait)
@@ -182,6 +186,15 @@ class TelemetryIngest:
                 wait = min(longest, wait * 2)
             else:
                 return
+
+    async def _store_without_the_bad_one(self, rows: Sequence[Row], error: DBAPIError) -> None:
+        """The database will never take one of `rows` (PostgreSQL no NUL, say): no board's window shall wait for it."""
+        if len(rows) == 1:
+            self._drop("Unstorable", rows[0]["device"], str(error.orig))
+            return
+        half = len(rows) // 2
+        await self._store_at_last(rows[:half])
+        await self._store_at_last(rows[half:])
 
     async def _store(self, rows: Sequence[Row]) -> None:
         sequences: dict[Boot, list[int]] = {}
@@ -202,8 +215,21 @@ class TelemetryIngest:
 
     def _drop(self, reason: str, device: str, message: str) -> None:
         self.dropped[reason] += 1
-        now = self._monotonic()
-        if now >= self._silent_until:
-            self._silent_until = now + _LOG_EVERY_S
+        if self._may_speak(reason):
             details: dict[str, Any] = {"device": device, "message": message, "so_far": self.dropped[reason]}
             log.warning("telemetry_dropped", reason=reason, **details)
+
+    def _leave_out(self, bad: Counter[str], device: str) -> None:
+        """Count what was bad in a window that is stored all the same."""
+        self.bad.update(bad)
+        for code in bad:
+            if self._may_speak(code):
+                log.warning("telemetry_samples_left_out", code=code, device=device, so_far=self.bad[code])
+
+    def _may_speak(self, about: str) -> bool:
+        """Whether it is time for another log line about this: a board that errs does so in every window."""
+        now = self._monotonic()
+        if now < self._silent_until.get(about, 0.0):
+            return False
+        self._silent_until[about] = now + _LOG_EVERY_S
+        return True

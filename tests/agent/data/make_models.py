@@ -170,6 +170,34 @@ def huge_model(name):
     g.save(name)
 
 
+def convolutions(path):
+    """[1, 28, 28, 1] -> three convolutions -> softmax over 10: about a millisecond of work. Made where it is needed."""
+    rng = np.random.default_rng(0)
+    g = Graph()
+    x = before = g.tensor("x", [1, 28, 28, 1])
+    channels, size = 1, 28
+    for n, (wide, stride) in enumerate([(32, 1), (152, 2), (152, 1)]):
+        size //= stride
+        w = g.tensor(f"w{n}", [wide, 3, 3, channels], data=rng.normal(0, 0.05, (wide, 3, 3, channels)).astype("f4"))
+        b = g.tensor(f"b{n}", [wide], data=np.zeros(wide, np.float32))
+        after = g.tensor(f"y{n}", [1, size, size, wide])
+        options = s.Conv2DOptionsT()
+        options.strideH = options.strideW = stride
+        options.dilationHFactor = options.dilationWFactor = 1
+        options.padding = s.Padding.SAME
+        options.fusedActivationFunction = s.ActivationFunctionType.RELU
+        g.op(s.BuiltinOperator.CONV_2D, [before, w, b], [after], options, s.BuiltinOptions.Conv2DOptions)
+        before, channels = after, wide
+    flat = size * size * channels
+    w = g.tensor("w", [10, flat], data=rng.normal(0, 0.01, (10, flat)).astype("f4"))
+    b = g.tensor("b", [10], data=np.zeros(10, np.float32))
+    y, z = g.tensor("y", [1, 10]), g.tensor("z", [1, 10])
+    g.fully_connected(before, w, b, y)
+    g.softmax(y, z)
+    g.io([x], [z])
+    g.save(path)
+
+
 if __name__ == "__main__":
     A = [[4, 0, 0, 1], [0, 4, 0, 1], [0, 0, 4, 1]]
     B = [[0, 4, 0, 1], [0, 0, 4, 1], [4, 0, 0, 1]]

@@ -6,9 +6,12 @@ One converter for the module, since a worker pays seconds for tensorflow; what n
 import asyncio
 import io
 import os
+import pickle
+import re
 import signal
 import sys
 import time
+import zipfile
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +20,7 @@ from typing import Any
 import numpy as np
 import pytest
 import pytest_asyncio
+from numpy.typing import NDArray
 
 from litefleet_controller.artifacts.directory import DirectoryBlobs
 from litefleet_controller.artifacts.errors import StorageFullError
@@ -260,15 +264,33 @@ async def test_int8_without_a_calibration_set_is_refused(bench: Bench) -> None:
     assert outcome.made is not None
 
 
-async def test_a_broken_calibration_set_costs_only_the_rung_that_needs_it(bench: Bench) -> None:
+@pytest.mark.parametrize(
+    ("x", "says"),
+    [
+        (np.zeros((5, 9, 9)), "(5, 9, 9), and the model takes (N, 8, 8, 1)"),
+        (np.zeros((0, 8, 8)), "is empty"),
+        (np.full((5, 8, 8), np.nan), "5 of 5 samples hold NaN"),
+    ],
+)
+async def test_a_broken_calibration_set_costs_only_the_rung_that_needs_it(
+    bench: Bench, x: NDArray[np.float64], says: str
+) -> None:
     file = io.BytesIO()
-    np.savez(file, x=np.zeros((5, 9, 9)))
+    np.savez(file, x=x)
     request = await bench.request("int8", "float32")
     request = replace(request, calibration=await bench.blobs.put(file.getvalue()))
     outcome = await bench.converter.convert(request, ignore)
     assert outcome.made is not None
     assert outcome.refused[0].code == "CalibrationInvalid"
-    assert "(5, 9, 9), and the model takes (N, 8, 8, 1)" in outcome.refused[0].message
+    assert says in outcome.refused[0].message
+
+
+async def test_what_needs_more_memory_than_the_board_has_is_refused_with_both_numbers(bench: Bench) -> None:
+    outcome = await bench.convert("float32", limits=replace(LIMITS, max_memory_bytes=1000))
+    assert outcome.made is None
+    (refused,) = outcome.refused
+    assert refused.code == "TooLarge"
+    assert re.search(r"needs at least \d{6} bytes of memory .*; the class has 1000$", refused.message)
 
 
 # --- what is refused ---------------------------------------------------------------------------------------------
@@ -302,6 +324,45 @@ async def test_a_cut_source_is_refused(bench: Bench, offset: int, code: str) -> 
     with pytest.raises(ConversionError) as refused:
         await bench.converter.convert(replace(request, source=cut), ignore)
     assert (refused.value.code, refused.value.final) == (code, True)
+
+
+def packed(**members: bytes | zipfile.ZipInfo) -> bytes:
+    """A `.keras` archive by its members' names, and what more is in it."""
+    file = io.BytesIO()
+    plain = {"config.json": b'{"class_name": "Functional"}', "metadata.json": b"{}", "model.weights.h5": bytes(4096)}
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in {**plain, **members}.items():
+            if isinstance(data, zipfile.ZipInfo):
+                archive.writestr(data, "/etc/passwd")
+            else:
+                archive.writestr(name, data)
+    return file.getvalue()
+
+
+LINK = zipfile.ZipInfo("assets/link")
+LINK.external_attr = 0o120777 << 16
+
+
+@pytest.mark.parametrize(
+    ("data", "code"),
+    [
+        (b"TFL3" + bytes(100), "FormatMismatch"),
+        (b"\x89HDF\r\n\x1a\n" + bytes(100), "FormatForbidden"),
+        (pickle.dumps({"weights": 1}), "FormatForbidden"),
+        (packed(**{"model.weights.h5": bytes(64 * 1024 * 1024)}), "ArchiveUnsafe"),
+        (packed(**{"../evil": b"x"}), "ArchiveUnsafe"),
+        (packed(**{"assets/link": LINK}), "ArchiveUnsafe"),
+        (packed(**{"config.json": b'{"class_name": "TFSMLayer"}'}), "UnsafeLayer"),
+        (packed(**{"config.json": b'{"class_name": "system", "module": "os"}'}), "UnsafeLayer"),
+    ],
+    ids=["magic", "h5", "pickle", "bomb", "outside", "symlink", "layer", "module"],
+)
+async def test_a_source_that_hides_something_is_refused_by_the_worker(bench: Bench, data: bytes, code: str) -> None:
+    request = replace(await bench.request("float32"), source=await bench.blobs.put(data))
+    with pytest.raises(ConversionError) as refused:
+        await bench.converter.convert(request, ignore)
+    assert (refused.value.code, refused.value.final) == (code, True)
+    assert "\n" not in str(refused.value)
 
 
 async def test_weights_with_a_flipped_bit_are_refused(bench: Bench) -> None:

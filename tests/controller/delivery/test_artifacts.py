@@ -156,6 +156,19 @@ async def test_a_sweep_leaves_what_is_in_use_or_was_just_ensured(open_link: Open
     assert await publisher.sweep({("default", source.digest)}) == 0
 
 
+async def test_a_sweep_leaves_what_is_ensured_while_it_clears_others(open_link: OpenLink, source: Source) -> None:
+    now = [0.0]
+    publisher = ArtifactPublisher(await open_link("controller"), source, monotonic=lambda: now[0])
+    await publisher.ensure("default", source.digest)
+    publisher.found("another", source.digest, await source.envelope(source.digest))  # swept first, by its name
+    now[0] += 3600
+    sweeping = asyncio.create_task(publisher.sweep(set()))
+    await asyncio.sleep(0)
+    await publisher.ensure("default", source.digest)
+    assert await sweeping == 1
+    assert len(await _retained(open_link, "after")) == len(source.chunks) + 1
+
+
 async def test_a_new_controller_sweeps_what_an_old_one_left_on_the_broker(open_link: OpenLink, source: Source) -> None:
     old = await open_link("old")
     await ArtifactPublisher(old, source).ensure("default", source.digest)

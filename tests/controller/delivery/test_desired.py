@@ -221,7 +221,7 @@ async def test_a_board_that_is_online_and_lags_gets_it_again_at_growing_interval
 
 
 def _busy(world: World) -> bool:
-    return bool(world.publisher._work._working or len(world.publisher._work))
+    return bool(world.publisher._work._running or world.publisher._work._waiting)
 
 
 async def test_an_offline_board_is_not_pushed(world: World) -> None:

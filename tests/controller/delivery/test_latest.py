@@ -1,10 +1,8 @@
-"""Latest and Worklist: what must not get lost in them."""
+"""Latest: what must not get lost in it."""
 
 import asyncio
 
 from litefleet_controller.delivery.latest import Latest, both
-from litefleet_controller.delivery.worklist import Worklist
-from tests.controller.delivery.conftest import until
 
 
 async def test_a_reader_sees_the_value_now_and_the_newest_after_each_change() -> None:
@@ -39,25 +37,3 @@ async def test_both_wakes_for_either_also_while_its_reader_is_busy() -> None:
     one.set(2)
     assert await anext(pairs) == (2, "b")
     await pairs.aclose()  # type: ignore[attr-defined]
-
-
-async def test_a_key_added_twice_comes_once() -> None:
-    work: Worklist[str] = Worklist()
-    work.add("a")
-    work.add("a")
-    assert await work.get() == "a"
-    work.done("a")
-    assert len(work) == 0
-
-
-async def test_a_key_added_while_it_is_worked_on_comes_again_only_afterwards() -> None:
-    work: Worklist[str] = Worklist()
-    work.add("a")
-    await work.get()
-    work.add("a")
-    next_one = asyncio.ensure_future(work.get())
-    work.add("b")
-    await until(next_one.done, "b comes")
-    assert next_one.result() == "b"
-    work.done("a")
-    assert await work.get() == "a"

@@ -49,7 +49,7 @@ class World:
 
     async def settled(self) -> None:
         work = self.state._work
-        await until(lambda: not work._waiting and not work._working, "everything is written")
+        await until(lambda: not work._waiting and not work._running, "everything is written")
 
 
 def _state(objects: SqlObjects, now: list[float], higher: list[int]) -> ReportedState:

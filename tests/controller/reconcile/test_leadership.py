@@ -2,12 +2,14 @@
 
 import asyncio
 from collections.abc import Callable
+from datetime import datetime
 
 import pytest
 
 from litefleet_controller.reconcile import leadership
 from litefleet_controller.reconcile.leadership import LEASE_S, Leadership
 from litefleet_controller.store.errors import StaleEpochError
+from litefleet_controller.store.interface import Lease
 from tests.controller.reconcile.conftest import World
 
 
@@ -118,3 +120,32 @@ async def test_a_crash_of_the_work_is_not_swallowed(world: World) -> None:
 
     with pytest.raises(RuntimeError, match="a bug"):
         await Leadership(world.leases, "one", world.clock, lead).run()
+
+
+async def test_a_database_that_is_away_for_a_moment_ends_nothing(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    acquire = world.leases.acquire
+    failing = iter([OSError("database is locked"), OSError("disk is full")])
+
+    async def unwell(holder: str, now: datetime, seconds: float) -> Lease | None:
+        for error in failing:
+            raise error
+        return await acquire(holder, now, seconds)
+
+    monkeypatch.setattr(world.leases, "acquire", unwell)
+    work = Work()
+    task = asyncio.create_task(Leadership(world.leases, "one", world.clock, work).run())
+    await work.until(lambda: work.running)
+    await ended(task)
+
+
+async def test_a_database_that_is_away_at_the_end_hides_nothing(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def unwell(_: str) -> None:
+        raise OSError("database is locked")
+
+    monkeypatch.setattr(world.leases, "release", unwell)
+    work = Work()
+    task = asyncio.create_task(Leadership(world.leases, "one", world.clock, work).run())
+    await work.until(lambda: work.running)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task

@@ -107,8 +107,11 @@ async def test_a_file_that_was_not_pushed_is_named_and_waited_for(world: World, 
 async def test_a_digest_that_names_another_file_is_refused(world: World, reconciler: ModelReconciler) -> None:
     await world.model()
     await change(world, {"source": {"digest": f"sha256:{'1' * 64}"}})
-    await reconciler.reconcile(REQUEST)
-    assert "spec.source.digest" in (await world.status("Model", "digits"))["conditions"][0]["message"]
+    assert await reconciler.reconcile(REQUEST) == Result()
+    condition = (await world.status("Model", "digits"))["conditions"][0]
+    assert (condition["status"], condition["reason"]) == ("False", "DigestMismatch")
+    assert "spec.source.digest" in condition["message"]
+    assert await versions(world) == []
 
 
 async def test_a_name_too_long_for_its_versions_is_said(world: World, reconciler: ModelReconciler) -> None:
@@ -120,3 +123,20 @@ async def test_a_name_too_long_for_its_versions_is_said(world: World, reconciler
 
 async def test_a_model_that_is_gone_is_nothing_to_do(reconciler: ModelReconciler) -> None:
     assert await reconciler.reconcile(REQUEST) == Result()
+
+
+async def test_a_model_that_is_being_deleted_makes_no_versions(world: World, reconciler: ModelReconciler) -> None:
+    await world.model()
+    await world.objects.patch(MODEL, Patch("merge", {"metadata": {"finalizers": ["example.com/held"]}}))
+    await world.objects.delete(MODEL)
+    await reconciler.reconcile(REQUEST)
+    assert await versions(world) == []
+
+
+async def test_a_number_is_not_given_twice(world: World, reconciler: ModelReconciler) -> None:
+    await world.model()
+    await reconciler.reconcile(REQUEST)
+    await world.objects.delete(Key("ModelVersion", "default", "digits-v1"))
+    await change(world, {"input": {"preprocess": {"scale": 0.5}}})
+    await reconciler.reconcile(REQUEST)
+    assert await versions(world) == ["digits-v2"]

@@ -9,7 +9,7 @@ import pytest
 from litefleet_controller.reconcile.interface import Binding, Request, Result, Source, TerminalError, itself
 from litefleet_controller.reconcile.runtime import FIRST_RETRY_S, LONGEST_RETRY_S, Runtime, _next, retry_delay
 from litefleet_controller.store.errors import ConflictError, StaleEpochError
-from litefleet_controller.store.interface import Key
+from litefleet_controller.store.interface import Key, Page, Query
 from tests.controller.reconcile.conftest import World
 
 CPU = {"variants": ["float32"]}
@@ -82,6 +82,22 @@ async def test_a_reconciler_comes_back_when_it_asked_to(world: World) -> None:
     reconciler = Counting(lambda call: Result(0.01) if call < 4 else Result())
     async with running(world, reconciler):
         await reconciler.until(lambda r: len(r) == 4)
+
+
+async def test_a_store_that_is_away_for_a_moment_is_listed_again(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    list_ = world.objects.list
+    failing = iter([OSError("database is locked"), OSError("disk is full")])
+
+    async def unwell(query: Query) -> Page:
+        for error in failing:
+            raise error
+        return await list_(query)
+
+    monkeypatch.setattr(world.objects, "list", unwell)
+    await world.create("DeviceClass", "a", CPU)
+    reconciler = Counting()
+    async with running(world, reconciler):
+        await reconciler.until(lambda r: Request("default", "a") in r)
 
 
 async def test_one_objects_failure_does_not_stop_the_others(world: World) -> None:

@@ -1,10 +1,11 @@
 """Each class in use gets its variant or its refusal; a worker that fails ends as a condition."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 
+from litefleet_controller.artifacts.errors import StorageFullError
 from litefleet_controller.artifacts.manifest import ArtifactStore
 from litefleet_controller.convert.interface import (
     ConversionError,
@@ -19,6 +20,7 @@ from litefleet_controller.reconcile.interface import Request
 from litefleet_controller.reconcile.models import ModelReconciler
 from litefleet_controller.reconcile.versions import TRIES, ModelVersionReconciler
 from litefleet_controller.store.interface import Key, Patch
+from litefleet_protocol.limits import MAX_GOLDEN_BYTES
 from litefleet_protocol.tensors import Signature, TensorSpec
 from tests.controller.reconcile.conftest import World
 
@@ -190,3 +192,46 @@ async def test_without_boards_it_waits_and_says_so(world: World, reconciler: Mod
     status = await world.status("ModelVersion", "digits-v1")
     assert status["phase"] == "Pending"
     assert "waiting for a board" in status["message"]
+
+
+async def test_an_artifact_that_can_not_be_refuses_its_class_alone(
+    world: World, reconciler: ModelVersionReconciler, converter: Scripted
+) -> None:
+    golden = await world.blobs.put(bytes(MAX_GOLDEN_BYTES + 1))
+    converter.outcomes["camera"] = Outcome(replace(converter.made, golden=golden), ())
+    await reconciler.reconcile(VERSION)
+    found = await classes(world)
+    assert (found["camera"]["state"], found["camera"]["code"]) == ("Refused", "TooLarge")
+    assert found["gateway"]["state"] == "Ready"
+
+
+async def test_a_disk_that_fails_under_an_artifact_is_tried_again(
+    world: World, reconciler: ModelVersionReconciler, converter: Scripted
+) -> None:
+    converter.outcomes["camera"] = Outcome(replace(converter.made, model=f"sha256:{'0' * 64}"), ())
+    result = await reconciler.reconcile(VERSION)
+    found = await classes(world)
+    assert (found["camera"]["state"], found["camera"]["code"]) == ("Pending", "StorageFailed")
+    assert found["gateway"]["state"] == "Ready"
+    assert result.requeue_after_s is not None
+
+
+async def test_a_full_disk_is_waited_for_and_counts_no_tries(
+    world: World, reconciler: ModelVersionReconciler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put = world.blobs.put
+    is_full = True
+
+    async def full(data: bytes) -> str:
+        if is_full:
+            raise StorageFullError("blobs", "No space left on device")
+        return await put(data)
+
+    monkeypatch.setattr(world.blobs, "put", full)
+    for _ in range(TRIES + 1):
+        result = await reconciler.reconcile(VERSION)
+        assert result.requeue_after_s is not None
+    assert (await classes(world))["camera"]["code"] == "StorageFull"
+    is_full = False
+    await reconciler.reconcile(VERSION)
+    assert {c["state"] for c in (await classes(world)).values()} == {"Ready"}

@@ -49,7 +49,7 @@ def test_admitting_twice_is_admitting_once():
             steps({"setWeight": float("nan")}),
             ("spec.strategy.canary.steps[0].setWeight", "FieldValueTypeInvalid", "TypeError"),
         ),
-        (steps({"setWeight": 50}, {"setWeight": 5}), ("spec.strategy.canary", "FieldValueInvalid", "Invalid")),
+        (steps({"setWeight": 50}, {"setWeight": 5}), ("spec.strategy.canary.steps", "FieldValueInvalid", "OutOfRange")),
         (steps({"setWeight": 5, "pause": {}}), ("spec.strategy.canary.steps[0]", "FieldValueInvalid", "Invalid")),
         (steps({}), ("spec.strategy.canary.steps[0]", "FieldValueInvalid", "Invalid")),
         (steps("x"), ("spec.strategy.canary.steps[0]", "FieldValueTypeInvalid", "TypeError")),
@@ -62,16 +62,18 @@ def test_admitting_twice_is_admitting_once():
             rollout(modelRef={"name": "m", "version": 1.5}),
             ("spec.modelRef.version", "FieldValueTypeInvalid", "TypeError"),
         ),
-        (rollout(modelRef={"name": "m", "version": 0}), ("spec.modelRef.version", "FieldValueInvalid", "Invalid")),
+        (rollout(modelRef={"name": "m", "version": 0}), ("spec.modelRef.version", "FieldValueInvalid", "OutOfRange")),
         (
             rollout(selector={"matchLabels": {"bad key": "x"}}),
-            ("spec.selector.matchLabels.bad key", "FieldValueInvalid", "Invalid"),
+            ("spec.selector.matchLabels.bad key", "FieldValueInvalid", "InvalidName"),
         ),
         (
             rollout(selector={"matchExpressions": [{"key": "a", "operator": "Near"}]}),
             ("spec.selector.matchExpressions[0].operator", "FieldValueNotSupported", "NotSupported"),
         ),
-        (rollout(successThreshold=float("nan")), ("spec.successThreshold", "FieldValueInvalid", "Invalid")),
+        (rollout(successThreshold=float("nan")), ("spec.successThreshold", "FieldValueInvalid", "OutOfRange")),
+        (rollout(successThreshold="200%"), ("spec.successThreshold", "FieldValueInvalid", "OutOfRange")),
+        (rollout(successThreshold="lots"), ("spec.successThreshold", "FieldValueTypeInvalid", "TypeError")),
         (rollout(probationSeconds=float("inf")), ("spec.probationSeconds", "FieldValueInvalid", "OutOfRange")),
         ({"metadata": {"name": "a"}, "spec": []}, ("spec", "FieldValueTypeInvalid", "TypeError")),
         ({"metadata": {"name": "a"}}, ("spec.modelRef", "FieldValueRequired", "Required")),
@@ -134,8 +136,30 @@ def test_an_unknown_field_names_its_nearest():
 
 
 def test_a_union_names_all_that_it_takes():
-    with pytest.raises(InvalidError, match="valid integer or a valid string"):
+    with pytest.raises(InvalidError, match="must be a whole number or text"):
         admit(KIND, rollout(modelRef={"name": "m", "version": 1.5}), None)
+
+
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [
+        (steps({"setWeight": 101}), "Invalid value: 101: must be at most 100"),
+        (steps({"setWeight": -1}), "Invalid value: -1: must be at least 0"),
+        (steps({"setWeight": "no"}), 'Invalid value: "no": must be a whole number'),
+        (steps({"setWeight": True}), "Invalid value: true: must be a whole number"),
+        (steps({"analysis": {"templates": []}}), "must have 1 or more items, not 0"),
+        (rollout(paused="yes"), 'Invalid value: "yes": must be true or false'),
+        (rollout(onFailure="Shrug"), "Invalid value: \"Shrug\": must be 'Rollback' or 'Pause'"),
+        (rollout(modelRef="digits"), 'Invalid value: "digits": must be an object'),
+        (rollout(strategy={"canary": {"steps": "x"}}), 'Invalid value: "x": must be a list'),
+        (rollout(probationSeconds="1"), 'Invalid value: "1": must be a number'),
+    ],
+)
+def test_a_cause_is_said_in_plain_words(body, says):
+    with pytest.raises(InvalidError) as caught:
+        admit(KIND, body, None)
+    (cause,) = caught.value.causes
+    assert says in cause.message
 
 
 def test_nulls_are_dropped_or_replaced_by_the_default():

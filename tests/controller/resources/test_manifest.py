@@ -137,6 +137,11 @@ def test_what_is_no_utf8_is_refused(text):
     assert refused(text).code == "NotUtf8"
 
 
+@pytest.mark.parametrize("text", ['{"a": "\\ud800"}', '{"\\uDFFF": 1}'])
+def test_half_a_surrogate_pair_is_no_text(text):
+    assert refused(text).code == "NotUtf8"
+
+
 @pytest.mark.parametrize(
     ("written", "value"),
     [
@@ -161,6 +166,18 @@ def test_a_key_that_is_no_text_is_refused_with_the_way_out(key):
 )
 def test_a_number_that_is_none_is_refused(text):
     assert refused(text).code == "TypeError"
+
+
+@pytest.mark.parametrize(
+    ("text", "where"),
+    [
+        ("a:\n  b: .nan", "model.yaml:2:6"), ("a: -.inf", "model.yaml:1:4"), ("a: !!float .NaN", "model.yaml:1:4"),
+        ('{"a": NaN}', "model.yaml"), ('{"a": -Infinity}', "model.yaml"), ('{"a": 1e999}', "model.yaml"),
+    ],
+)  # fmt: skip
+def test_a_number_that_is_not_finite_is_out_of_range(text, where):
+    error = refused(text)
+    assert error.code == ("OutOfRange" if where else "TypeError")
 
 
 def test_documents_come_in_order_without_the_empty_ones():

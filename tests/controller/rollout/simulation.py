@@ -124,6 +124,7 @@ class World:
     telemetry: Telemetry = silent
     conversions: dict[tuple[str, str], VersionForClass] = field(default_factory=dict)
     """What isn't said here is Ready."""
+    missing_classes: frozenset[str] = frozenset()
     request: Request | None = None
     generation: int = 1
     name: str = "line-a"
@@ -158,6 +159,7 @@ class World:
             templates=self.templates,
             evidence=evidence,
             request=self.request,
+            missing_classes=self.missing_classes,
         )
 
     def evidence(self, spans: list[EvidenceSpan]) -> tuple[Evidence, ...]:

@@ -159,6 +159,9 @@ def test_a_missing_template_is_waited_for():
     world.run(1000)
     assert world.status.message == "step 2 of 2: waiting for AnalysisTemplate healthy, which does not exist"
     assert world.status.phase == "Progressing"
+    assert [(c.status, c.reason) for c in world.status.conditions if c.type == "TemplatesAvailable"] == [
+        ("False", "NotFound")
+    ]
     world.templates = found
     world.run(100)
     assert world.status.phase == "Healthy"

@@ -161,6 +161,18 @@ def test_no_model_is_a_condition_and_it_goes_on_when_one_appears():
     assert condition(world, "Healthy") == "True"
 
 
+def test_a_class_that_does_not_exist_is_a_condition_and_it_goes_on_when_it_appears():
+    world = World(fleet(rpi=1), spec(), conversions={("digits-v1", "rpi"): VersionForClass("Pending")})
+    world.missing_classes = frozenset({"rpi"})
+    world.run(60)
+    assert (world.status.phase, condition(world, "ClassesAvailable")) == ("Progressing", "False")
+    assert "DeviceClass 'rpi' does not exist (NotFound); it goes on when it appears" in world.status.message
+    world.missing_classes = frozenset()
+    world.conversions.clear()
+    world.run(60)
+    assert (condition(world, "Healthy"), condition(world, "ClassesAvailable")) == ("True", "True")
+
+
 def test_contested_boards_are_left_alone_and_the_rest_goes_on():
     boards = fleet(rpi=3)
     boards[0].conflict = "line-b"

@@ -1,7 +1,7 @@
 """Desired state: counters, and commits that are one transaction."""
 
 import asyncio
-from contextlib import aclosing
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import replace
 
 import pytest
@@ -133,6 +133,24 @@ async def test_changes_name_each_board_that_really_changed(assignments, assigned
         async with asyncio.timeout(10):
             seen = [await anext(changes) for _ in range(3)]
     assert seen == [("default", "pi-1"), ("default", "pi-2"), ("default", "pi-3")]
+
+
+async def test_a_commit_whose_caller_is_cancelled_is_a_change_too(assignments, objects, assigned, monkeypatch):
+    transaction = objects.transaction
+
+    @asynccontextmanager
+    async def cancelled_late():
+        async with transaction() as writes:
+            yield writes
+        raise asyncio.CancelledError  # as when the cancellation comes while the commit is under way
+
+    monkeypatch.setattr(objects, "transaction", cancelled_late)
+    async with aclosing(assignments.changes()) as changes:
+        with pytest.raises(asyncio.CancelledError):
+            await assignments.commit(AssignmentBatch(set=[assigned("pi-1")]), epoch=1)
+        async with asyncio.timeout(10):
+            assert await anext(changes) == ("default", "pi-1")
+    assert (await assignments.of_device("default", "pi-1"))[0] == 1
 
 
 async def test_changes_end_by_aclose(assignments):

@@ -375,7 +375,7 @@ async def test_an_immutable_spec_stays(objects):
     old = await objects.create({"kind": "ModelVersion", "metadata": {"name": "digits-v1"}, "spec": spec})
     with pytest.raises(InvalidError) as caught:
         await objects.patch(old.key, Patch("merge", {"spec": {"version": 2}}))
-    assert [(c.field, c.code) for c in caught.value.causes] == [("spec", "Immutable")]
+    assert [(c.field, c.code) for c in caught.value.causes] == [("spec.version", "Immutable")]
     assert (await objects.patch(old.key, Patch("merge", {"metadata": {"labels": {"a": "b"}}}))).labels == {"a": "b"}
 
 

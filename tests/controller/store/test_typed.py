@@ -1,5 +1,8 @@
 """Typed access for reconcilers."""
 
+import json
+from dataclasses import replace
+
 from litefleet_controller.resources.rollout import ModelRolloutSpec, ModelRolloutStatus
 from litefleet_controller.store.interface import Patch
 from litefleet_controller.store.typed import read, write_status
@@ -26,3 +29,18 @@ async def test_a_status_write_does_not_undo_a_concurrent_spec_change(objects, ro
     await objects.patch(resource.key, Patch("merge", {"spec": {"paused": True}}))
     written = await write_status(objects, resource, ModelRolloutStatus(phase="Paused"))
     assert written.spec.paused
+
+
+async def test_what_another_version_wrote_is_passed_over(objects, rollout):
+    record = await objects.create(rollout())
+    body = record.json()
+    body["spec"]["strategy"]["blueGreen"] = {"activeSlot": "a"}
+    body["status"] = {
+        "phase": "Healthy",
+        "classes": [{"deviceClass": "c", "state": "Complete", "shadow": 1}],
+        "newer": {},
+    }
+    newer = replace(record, body=json.dumps(body).encode())
+    resource = read(newer, ModelRolloutSpec, ModelRolloutStatus)
+    assert resource.status.phase == "Healthy"
+    assert resource.status.classes[0].state == "Complete"

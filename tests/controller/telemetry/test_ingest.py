@@ -110,6 +110,23 @@ async def test_an_ack_does_not_jump_over_a_window_on_its_way(database: Database)
     assert [sequence for _, _, sequence in acks] == [1, 3]
 
 
+async def test_a_window_that_can_never_be_stored_holds_up_no_other(database: Database) -> None:
+    class BrokenBoards(Boards):
+        async def locate(self, device: str) -> Placed | None:
+            if device == "broken":
+                return Placed("default", None)  # type: ignore[arg-type]  # a column that must not be NULL
+            return await super().locate(device)
+
+    acks = Acks()
+    ingest = TelemetryIngest(database, BrokenBoards(), acks, clock=lambda: RECEIVED, batching=QUICK)
+    async with running(ingest):
+        for device in ("a", "b", "broken", "c", "d"):
+            ingest.offer(device, codec.encode(window(1)))
+        await until(lambda: len(acks) == 4, "the others are acknowledged")
+    assert [row.device for row in await rows(database)] == ["a", "b", "c", "d"]
+    assert ingest.dropped == {"Unstorable": 1}
+
+
 async def test_after_a_restart_it_goes_on_from_what_is_durable(database: Database) -> None:
     for sequences in ((1, 2), (3,)):
         acks = Acks()

@@ -2,6 +2,7 @@
 
 import math
 import random
+import uuid
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -100,7 +101,7 @@ async def test_class_version_and_devices_narrow_it(database: Database) -> None:
 async def test_merged_histograms_are_those_of_all_inferences_together(
     database: Database, rng: random.Random, windows: int
 ) -> None:
-    slot = f"s-{rng.getrandbits(60):x}"
+    slot = f"s-{uuid.uuid4().hex}"  # the examples share one database
     everything, parts = HistogramBuilder(), list[Histogram]()
     labels: Counter[str] = Counter()
     rows = []

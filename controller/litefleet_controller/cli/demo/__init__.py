@@ -23,6 +23,7 @@ def demo(
         Path | None, typer.Option("--dir", help="Where its files go; a temporary folder when not given.")
     ] = None,
     port: Annotated[int, typer.Option(help="Port of the controller; 0 takes a free one.")] = 0,
+    svg: Annotated[Path | None, typer.Option(help="Also write the end of it as a picture.", dir_okay=False)] = None,
 ) -> None:
     """Train, convert, roll out, catch two bad versions: nine real agents, a real broker, real digits."""
     from litefleet_controller.cli.demo.progress import Teller
@@ -42,8 +43,10 @@ def demo(
             print(json.dumps(report.json()))
         else:
             report.print(running.teller.console)
+        if svg is not None:
+            svg.write_text(report.svg())
         if keep:
-            _say_what_to_try(where, running.kubeconfig)
+            _say_what_to_try(where, running.kubeconfig, running.write_pids())
         if not report.kept_its_word:
             raise CliError(
                 "the demo did not keep its word: see the table above", "DemoFailed", hint=f"logs are in {where}"
@@ -71,7 +74,7 @@ def _check_tools() -> None:
             )
 
 
-def _say_what_to_try(where: Path, kubeconfig: Path) -> None:
+def _say_what_to_try(where: Path, kubeconfig: Path, pids: Path) -> None:
     print(f"""It is still running. Try, in another terminal:
 
   export KUBECONFIG={kubeconfig}
@@ -82,6 +85,5 @@ def _say_what_to_try(where: Path, kubeconfig: Path) -> None:
   litefleet rollout history digits
   litefleet rollout retry digits        # send the bad version out again, and watch it come back
 
-Logs and answers are under {where}. End it with: kill $(cat {where}/pids)
+Logs and answers are under {where}. End it with: kill $(cat {pids})
 """)
-    # Processes outlive this one, so their ids are written down where the sentence above says.

@@ -13,6 +13,10 @@ LONGEST = 180
 """Characters of a waiting line: a status can name every class and metric, the end says it all."""
 
 
+QUIET_S = 5.0
+"""Between two lines about the same wait where there is no terminal, so that a log stays readable."""
+
+
 class Teller:
     """Tells the story on stderr or stdout, with the seconds since it began."""
 
@@ -59,6 +63,7 @@ class Waiting:
         self._teller = teller
         self._status = console.status(text) if console.is_terminal else None
         self._last = ""
+        self._said_at = -QUIET_S
         if self._status is not None:
             self._status.start()
         else:
@@ -72,7 +77,8 @@ class Waiting:
         self._last = text
         if self._status is not None:
             self._status.update(text)
-        else:
+        elif self._teller.seconds - self._said_at >= QUIET_S:
+            self._said_at = self._teller.seconds
             self._teller.say(f"... {text}")
 
     def end(self) -> None:

@@ -1,5 +1,6 @@
 """The end of the demo: the table, the refusals, the ways back; for people and as JSON."""
 
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -98,6 +99,12 @@ class Report:
         """No inference lost, none answered wrongly, every board served, and both bad versions were caught."""
         served = all(d.inferences > 0 and d.lost == 0 and d.wrong == 0 for d in self.devices)
         return served and bool(self.devices) and bool(self.refusals) and bool(self.rollbacks)
+
+    def svg(self) -> str:
+        """The end of the demo as a picture of a terminal."""
+        console = Console(record=True, width=134, file=io.StringIO(), highlight=False, markup=False)
+        self.print(console)
+        return console.export_svg(title="litefleet demo")
 
     def print(self, console: Console) -> None:
         """For people."""

@@ -86,6 +86,13 @@ class Demo:
         if self.controller is not None:
             stop([self.controller])
 
+    def write_pids(self) -> Path:
+        """Leave the ids of what runs on after this process: the agents first, so that they say goodbye to a broker."""
+        path = self.directory / "pids"
+        running = [*self.agents, *([self.controller] if self.controller else [])]
+        path.write_text(" ".join(str(child.process.pid) for child in running) + "\n")
+        return path
+
     @property
     def kubeconfig(self) -> Path:
         """What kubectl and litefleet talk to it with."""
