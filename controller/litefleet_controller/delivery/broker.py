@@ -1,7 +1,7 @@
 """The embedded broker: a mosquitto that lives and dies with the controller.
 
 Only how it is run: configuration, certificates, port, restarts. Who may do what in it is policy.py's. A fleet with a
-broker of its own doesn't start this. Called by app.py.
+broker of its own doesn't start this. Called by app/.
 
 Three choices:
 - It dies with the controller, even when that is killed (broker_process.py says how).

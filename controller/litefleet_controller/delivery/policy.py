@@ -5,7 +5,7 @@ allows: each board has a role of its own (mosquitto 2.0 has no patterns with the
 controller's replicas share one. The truth is the list of devices: the broker's file is written anew from it at each
 launch, and changed live through the plugin's control topic, so that a wiped or killed broker converges.
 
-The MQTT link is passed in as a callable; app.py feeds `answered` with what arrives on `RESPONSE_TOPIC`.
+The MQTT link is passed in as a callable; app/ feeds `answered` with what arrives on `RESPONSE_TOPIC`.
 Source of the formats: mosquitto's documentation of the dynamic security plugin, 2.0.
 """
 

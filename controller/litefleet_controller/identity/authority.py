@@ -2,7 +2,7 @@
 
 The folder appears in one rename, complete and durable, so that a kill at any moment leaves nothing or everything. A
 folder that is there but damaged is never mended or replaced silently: a new CA would lock out every enrolled board.
-Called by app.py (server and replica certificates, signatures) and by fleet/ (enrollment). Not here: revocation (the
+Called by app/ (server and replica certificates, signatures) and by fleet/ (enrollment). Not here: revocation (the
 broker's policy), renewal schedules.
 """
 

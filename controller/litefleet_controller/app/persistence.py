@@ -1,0 +1,77 @@
+"""What lasts: the database with everything on it, and the blobs."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+
+import structlog
+
+from litefleet_controller.app.settings import Settings, new_uid, utc_now
+from litefleet_controller.artifacts.directory import DirectoryBlobs
+from litefleet_controller.artifacts.manifest import ArtifactStore
+from litefleet_controller.identity.authority import Authority
+from litefleet_controller.resources.registry import Registry
+from litefleet_controller.store.assignments import SqlAssignments
+from litefleet_controller.store.database import Database
+from litefleet_controller.store.events import SqlEvents
+from litefleet_controller.store.leases import SqlLeases
+from litefleet_controller.store.namespaces import SqlNamespaces
+from litefleet_controller.store.objects import SqlObjects
+from litefleet_controller.telemetry.query import SqlTelemetry, retention
+
+log = structlog.get_logger()
+
+RETENTION_S = 3600.0
+TELEMETRY_KEPT = timedelta(days=30)
+
+
+@dataclass(frozen=True, slots=True)
+class Persistence:
+    """What lasts."""
+
+    database: Database
+    objects: SqlObjects
+    events: SqlEvents
+    assignments: SqlAssignments
+    leases: SqlLeases
+    namespaces: SqlNamespaces
+    telemetry: SqlTelemetry
+    blobs: DirectoryBlobs
+    artifacts: ArtifactStore
+
+
+@asynccontextmanager
+async def persistence(settings: Settings, authority: Authority) -> AsyncIterator[Persistence]:
+    """The database, migrated, and the blobs; closed at the end."""
+    database = Database(f"sqlite+aiosqlite:///{settings.data_dir / 'litefleet.db'}")
+    await database.migrate()
+    objects = SqlObjects(database, Registry(), clock=utc_now, uid=new_uid)
+    blobs = DirectoryBlobs(settings.data_dir / "blobs")
+    try:
+        yield Persistence(
+            database=database,
+            objects=objects,
+            events=SqlEvents(objects, uid=new_uid),
+            assignments=SqlAssignments(database, objects),
+            leases=SqlLeases(database),
+            namespaces=SqlNamespaces(database, clock=utc_now, uid=new_uid),
+            telemetry=SqlTelemetry(database.sessions),
+            blobs=blobs,
+            artifacts=ArtifactStore(blobs, authority.signer, settings.data_dir / "artifacts"),
+        )
+    finally:
+        await objects.aclose()
+        await database.close()
+
+
+async def forget_old_telemetry(database: Database) -> None:
+    """Delete what is older than is kept, now and then, until cancelled."""
+    while True:
+        try:
+            removed = await retention(database, utc_now() - TELEMETRY_KEPT)
+            log.info("telemetry_retention", removed=removed)
+        except Exception:
+            log.exception("telemetry_retention_failed")
+        await asyncio.sleep(RETENTION_S)
