@@ -352,7 +352,8 @@ def _fail(slot: Slot, code: str, message: str, now: float, policy: RetryPolicy) 
     else:
         step = Step.WAITING
         slot = replace(slot, retry_at=now + policy.delay(slot.failures))
-    if slot.serving is not None and slot.serving.digest == failed.digest:
+    # What serves may have proved bad before this attempt superseded its way back.
+    if slot.serving is not None and (slot.serving.digest == failed.digest or slot.serving.digest in slot.bad):
         moved, wanted = _return(slot, step, now, policy)
         return moved, [fx.StopWork(slot.name), *wanted]
     return _end_of_way(slot, step), [fx.StopWork(slot.name)]

@@ -1,6 +1,6 @@
 """The core under any sequence of events: what must hold whatever happens, in whatever order."""
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from litefleet_agent import effects as fx
@@ -207,6 +207,15 @@ def test_a_digest_is_tried_three_times_at_most(codes):
 
 @settings(max_examples=200, deadline=None)
 @given(st.lists(actions, max_size=30))
+@example(  # what serves proved bad, and the attempt that superseded its way back fails too
+    [
+        ("desire", DIGESTS[0], DIGESTS[1]),
+        *[("go", 1)] * 4,
+        ("probation", "ModelCrashed"),
+        ("desire", DIGESTS[1], DIGESTS[0]),
+        ("job", 1, "Timeout"),
+    ]
+)
 def test_left_alone_it_comes_to_rest(script):
     """After any history, good luck leads to rest: what is desired serves, or it is refused with a code."""
     machine = Machine()
