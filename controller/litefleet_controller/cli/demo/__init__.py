@@ -75,7 +75,7 @@ def _check_tools() -> None:
 
 
 def _say_what_to_try(where: Path, kubeconfig: Path, pids: Path) -> None:
-    print(f"""It is still running. Try, in another terminal:
+    print(f"""It is still running, at the address in the kubeconfig. Try, in another terminal:
 
   export KUBECONFIG={kubeconfig}
   kubectl get devices

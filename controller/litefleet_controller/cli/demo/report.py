@@ -1,6 +1,7 @@
 """The end of the demo: the table, the refusals, the ways back; for people and as JSON."""
 
 import io
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -104,7 +105,8 @@ class Report:
         """The end of the demo as a picture of a terminal."""
         console = Console(record=True, width=134, file=io.StringIO(), highlight=False, markup=False)
         self.print(console)
-        return console.export_svg(title="litefleet demo")
+        # Without Rich's font, which a browser would fetch from elsewhere.
+        return re.sub(r"@font-face \{.*?\}", "", console.export_svg(title="litefleet demo"), flags=re.DOTALL)
 
     def print(self, console: Console) -> None:
         """For people."""
