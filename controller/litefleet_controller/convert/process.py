@@ -101,8 +101,13 @@ class WorkerProcess:
 
     @property
     def is_alive(self) -> bool:
-        """Whether the process still runs, as far as is known."""
-        return self._process.returncode is None
+        """Whether the process still runs. Asks the kernel: the event loop hears of a death a moment later."""
+        if self._process.returncode is not None:
+            return False
+        try:
+            return os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
+        except ChildProcessError:  # reaped already, by the event loop's watcher
+            return False
 
     def rss_bytes(self) -> int:
         """Resident memory now; 0 when it can't be read."""
