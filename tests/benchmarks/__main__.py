@@ -9,10 +9,12 @@ from tests.benchmarks.figure import Benchmark, Figure
 from tests.benchmarks.inferring import inferring
 from tests.benchmarks.listing import listing
 from tests.benchmarks.starting import starting
+from tests.benchmarks.watching import watching
 
 BENCHMARKS: dict[str, Benchmark] = {
     "starting": starting,
     "listing": listing,
+    "watching": watching,
     "converting": converting,
     "inferring": inferring,
 }

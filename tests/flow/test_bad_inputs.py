@@ -332,7 +332,10 @@ def test_of_two_documents_the_good_one_is_not_applied_when_the_other_is_bad(door
     done = door.cli("apply", "-f", str(path))
     assert done.returncode == 1
     assert "document 2" in done.stderr
-    assert f"{WEIGHT}: Invalid value: 101: must be at most 100 (OutOfRange)" in done.stderr
+    assert (
+        f"{WEIGHT}: Invalid value: 101: {WEIGHT} in body should be less than or equal to 100 (OutOfRange)"
+        in done.stderr
+    )
 
 
 # --- what a rollout waits for --------------------------------------------------------------------------------------

@@ -8,16 +8,16 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route
 
 from litefleet_controller.api.core import CORE
 from litefleet_controller.api.edge import Edge
 from litefleet_controller.api.errors import status_of
 from litefleet_controller.api.interface import ApiDependencies
-from litefleet_controller.api.kubernetes import KubernetesApi
+from litefleet_controller.api.kubernetes import KubernetesApi, page_not_found
 from litefleet_controller.api.openapi import OpenApi
 from litefleet_controller.api.served import Catalog
 
-_METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 _PATHS = ["/api", "/apis", "/fleet/v1", "/healthz", "/livez", "/openapi/v3", "/readyz", "/version"]
 
 
@@ -27,13 +27,16 @@ def create_api(deps: ApiDependencies) -> FastAPI:
     app = FastAPI(title="litefleet", version=deps.version, docs_url=None, redoc_url=None, openapi_url="/openapi.json")
     kubernetes = KubernetesApi(deps, catalog)
     for path in ("/api", "/apis", "/api/{rest:path}", "/apis/{rest:path}"):
-        app.add_route(path, kubernetes.serve, methods=_METHODS, include_in_schema=False)
+        # As an ASGI application, which gets every method, also those that HTTP doesn't have: it answers them itself.
+        app.router.routes.append(Route(path, kubernetes, include_in_schema=False))
     documents = OpenApi(catalog, deps.version)
     app.add_route("/openapi/v3", documents.index, include_in_schema=False)
     app.add_route("/openapi/v3/{name:path}", documents.document, include_in_schema=False)
     _add_small_routes(app, deps)
 
-    async def framework_refusal(_request: Request, error: Exception) -> Response:
+    async def framework_refusal(request: Request, error: Exception) -> Response:
+        if isinstance(error, HTTPException) and error.status_code == 404 and not request.url.path.startswith("/fleet/"):
+            return page_not_found()
         refusal = status_of(error, catalog.by_kind)
         if refusal is None:
             raise error

@@ -20,14 +20,15 @@ from litefleet_controller.api.errors import (
     too_large,
     unsupported_media_type,
 )
-from litefleet_controller.resources.manifest import parse_documents
+from litefleet_controller.resources.manifest import ManifestError, parse_documents
 
 MAX_BYTES = 3 * 1024 * 1024
 """What etcd and the API server let through by default, in bytes."""
 JSON_TYPE, YAML_TYPE, PROTOBUF_TYPE = "application/json", "application/yaml", "application/vnd.kubernetes.protobuf"
 MERGE_PATCH, JSON_PATCH = "application/merge-patch+json", "application/json-patch+json"
 OBJECT_TYPES = (JSON_TYPE, YAML_TYPE)
-PATCH_TYPES = (JSON_PATCH, MERGE_PATCH)
+APPLY_PATCH = "application/apply-patch+yaml"
+PATCH_TYPES = (JSON_PATCH, MERGE_PATCH, APPLY_PATCH)
 _MAX_DEPTH = 64
 _MAX_VALUES = 50_000
 """Values in one body. An object has some thousand; many more would only keep the server from answering others."""
@@ -67,25 +68,52 @@ def media_type(request: Request, default: str = JSON_TYPE) -> str:
     return request.headers.get("content-type", default).partition(";")[0].strip().lower() or default
 
 
-async def read_object(request: Request, *, with_protobuf: bool = False) -> Decoded:
+async def read_object(request: Request, *, kind: str = "", with_protobuf: bool = False) -> Decoded:
     """An object in JSON, YAML, or (for what kubectl sends so) protobuf.
 
     Raises:
         ApiError: 400, 413, 415.
         ManifestError: the YAML is not acceptable.
     """
-    kind = media_type(request)
-    accepted = (*OBJECT_TYPES, PROTOBUF_TYPE) if with_protobuf else OBJECT_TYPES
-    if kind not in accepted:
-        raise unsupported_media_type(accepted)
+    media = media_type(request)
+    if media not in ((*OBJECT_TYPES, PROTOBUF_TYPE) if with_protobuf else OBJECT_TYPES):
+        raise unsupported_media_type((*OBJECT_TYPES, PROTOBUF_TYPE))
     data = await read(request)
-    if kind == PROTOBUF_TYPE:
+    if media == PROTOBUF_TYPE:
         return Decoded(protobuf.decode(data))
     # A megabyte of YAML takes seconds to parse: in a thread, so that others are answered meanwhile.
-    decoded = await asyncio.to_thread(_decode_yaml, data) if kind == YAML_TYPE else decode_json(data)
+    decoded = (
+        await asyncio.to_thread(_decode_yaml, data) if media == YAML_TYPE else decode_json(data, *_around(kind, data))
+    )
     if not isinstance(decoded.value, dict):
         raise _unreadable("TypeError", f"the body must be an object, not {_type_name(decoded.value)}")
     return decoded
+
+
+async def read_applied(request: Request) -> Decoded:
+    """An applied object: YAML, of which JSON is a part that most clients send.
+
+    Raises:
+        ApiError: 400, 413.
+    """
+    data = await read(request)
+    try:
+        decoded = decode_json(data) if _is_json(data) else await asyncio.to_thread(_decode_yaml, data)
+    except ManifestError as e:
+        raise bad_request(f"error decoding YAML: {e}") from e
+    if not isinstance(decoded.value, dict):
+        raise bad_request(f"the body must be an object, not {_type_name(decoded.value)}")
+    return decoded
+
+
+def _is_json(data: bytes) -> bool:
+    try:
+        json.loads(data)
+    except RecursionError:
+        return True  # decode_json says so
+    except ValueError:
+        return False
+    return True
 
 
 def _decode_yaml(data: bytes) -> Decoded:
@@ -96,14 +124,26 @@ def _decode_yaml(data: bytes) -> Decoded:
     return Decoded(documents[0])
 
 
-def decode_json(data: bytes) -> Decoded:
-    """Any JSON value.
+def _around(kind: str, data: bytes) -> tuple[str, str]:
+    """What stands before and after a parse error in the answer to a write of a `kind`, as Kubernetes words it."""
+    if not kind:
+        return "json parse error: ", ""
+    start = data[:_QUOTED].decode("utf-8", "replace")
+    quoted = f"{start} ..." if len(data) > _QUOTED else start or "<empty>"
+    unrecognized = f"the object provided is unrecognized (must be of type {kind}): couldn't get version/kind; "
+    return f"{unrecognized}json parse error: ", f" ({quoted})"
+
+
+_QUOTED = 22
+"""Bytes of a broken body that are repeated."""
+
+
+def decode_json(data: bytes, before: str = "json parse error: ", after: str = "") -> Decoded:
+    """Any JSON value. `before` and `after` stand around a parse error in the message.
 
     Raises:
         ApiError: 400, saying where it is broken.
     """
-    if not data.strip():
-        raise _unreadable("EmptyDocument", "the body is empty: an object in JSON is expected")
     try:
         value = json.loads(data, object_pairs_hook=_Pairs)
     except RecursionError as e:
@@ -111,14 +151,28 @@ def decode_json(data: bytes) -> Decoded:
     except UnicodeDecodeError as e:
         raise _unreadable("NotUtf8", f"the body is not UTF-8: {e.reason} at byte {e.start}") from e
     except json.JSONDecodeError as e:
-        raise _unreadable("JsonSyntax", f"json parse error: {e.msg} at line {e.lineno} column {e.colno}") from e
+        raise _unreadable("JsonSyntax" if data.strip() else "EmptyDocument", f"{before}{_broken(e)}{after}") from e
     except ValueError as e:
-        raise _unreadable("JsonSyntax", f"json parse error: {e}") from e
+        raise _unreadable("JsonSyntax", f"{before}{e}{after}") from e
     plainer = _Plainer()
     plain = plainer.plain(value, "", 0)
     if b"\\ud" in data.lower():
         _check_text(plain)
     return Decoded(plain, tuple(plainer.duplicates))
+
+
+_LOOKING_FOR = {"Expecting value": "value", "Expecting property name enclosed in double quotes": "object key string"}
+
+
+def _broken(error: json.JSONDecodeError) -> str:
+    """Where the JSON ends to be JSON; in Kubernetes' words for what people meet most."""
+    if not error.doc[error.pos :].strip():
+        return "unexpected end of JSON input"
+    wanted = _LOOKING_FOR.get(error.msg)
+    place = f" at line {error.lineno} column {error.colno}"
+    if wanted is None:
+        return error.msg + place
+    return f"invalid character {error.doc[error.pos]!r} looking for beginning of {wanted}"
 
 
 class _Pairs(list[tuple[str, Any]]):

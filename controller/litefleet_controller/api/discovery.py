@@ -3,6 +3,7 @@
 Aggregated v2 (kubectl from 1.30), v2beta1 (before), and the lists that `auth can-i` and the Python client read.
 """
 
+import base64
 import hashlib
 from collections.abc import Sequence
 from typing import Any
@@ -71,7 +72,7 @@ class Discovery:
                 metadata = {"name": group} if group else {}
                 shown = {
                     "version": served_version,
-                    "resources": [_aggregated(s) for s in resources],
+                    "resources": [_aggregated(s) for s in sorted(resources, key=lambda s: s.plural)],
                     "freshness": "Current",
                 }
                 items.append({"metadata": metadata, "versions": [shown]})
@@ -94,7 +95,7 @@ def _aggregated(served: Served) -> dict[str, Any]:
         "verbs": list(served.verbs),
         **_names(served),
     }
-    if served.model is not None:
+    if served.model is not None and served.model.has_status:
         entry["subresources"] = [{"subresource": "status", "responseKind": kind, "verbs": list(STATUS_VERBS)}]
     return entry
 
@@ -109,6 +110,10 @@ def _legacy(served: Served) -> list[dict[str, Any]]:
         **_names(served),
     }
     if served.model is None:
+        return [entry]
+    stored = f"{served.group}/{served.version}/{served.kind}".encode()
+    entry["storageVersionHash"] = base64.b64encode(hashlib.sha256(stored).digest()[:8]).decode()
+    if not served.model.has_status:
         return [entry]
     status = {
         "name": f"{served.plural}/status",

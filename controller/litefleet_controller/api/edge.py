@@ -6,6 +6,7 @@ person in `request.state.person`, which handlers and the audit trail rely on; wh
 """
 
 import secrets
+from collections.abc import Iterable
 
 import structlog
 from starlette.requests import Request
@@ -17,6 +18,14 @@ from litefleet_controller.api.served import Catalog
 
 log = structlog.get_logger()
 _MAX_TOKEN = 4096
+
+
+def _completed(headers: Iterable[tuple[bytes, bytes]], request_id: str) -> list[tuple[bytes, bytes]]:
+    """With the request's id; what doesn't say otherwise is not to be cached, errors included."""
+    completed = [*headers, (b"audit-id", request_id.encode())]
+    if not any(name.lower() == b"cache-control" for name, _ in completed):
+        completed.append((b"cache-control", b"no-cache, private"))
+    return completed
 
 
 class Edge:
@@ -39,7 +48,7 @@ class Edge:
             nonlocal started
             if message["type"] == "http.response.start":
                 started = True
-                message["headers"] = [*message.get("headers", []), (b"audit-id", request_id.encode())]
+                message["headers"] = _completed(message.get("headers", []), request_id)
             await send(message)
 
         try:

@@ -19,12 +19,14 @@ from litefleet_controller.resources.causes import plain, shortened
 from litefleet_controller.resources.manifest import ManifestError
 from litefleet_controller.store.errors import (
     AlreadyExistsError,
+    ApplyConflictError,
     ConflictError,
     ExpiredError,
     FieldNotSelectableError,
     NamespaceNotFoundError,
     NotFoundError,
     PatchError,
+    PreconditionError,
 )
 from litefleet_protocol.codes import Code
 from litefleet_protocol.errors import ProtocolError
@@ -72,6 +74,7 @@ class ApiError(Exception):
         details: name, group, kind, uid or retryAfterSeconds of the Status.
         causes: what exactly is wrong, field by field.
         headers: to send along.
+        metadata: of the Status: `continue`, where a list may go on.
     """
 
     def __init__(
@@ -83,6 +86,7 @@ class ApiError(Exception):
         details: Mapping[str, Any] | None = None,
         causes: Sequence[StatusCause] = (),
         headers: Mapping[str, str] | None = None,
+        metadata: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(message)
         self.code = code
@@ -91,16 +95,17 @@ class ApiError(Exception):
         self.details = details
         self.causes = tuple(causes)
         self.headers = dict(headers or {})
+        self.metadata = dict(metadata or {})
 
     def status(self) -> dict[str, Any]:
         """The Status object."""
         body: dict[str, Any] = {
             "kind": "Status",
             "apiVersion": "v1",
-            "metadata": {},
+            "metadata": self.metadata,
             "status": "Failure",
             "message": self.message,
-            "reason": self.reason,
+            **({"reason": self.reason} if self.reason else {}),
             "code": self.code,
         }
         if self.details is not None or self.causes:
@@ -269,10 +274,26 @@ def _conflict(error: ConflictError, served: Mapping[str, Served]) -> ApiError:
     return _about(served, key.kind, 409, key.name, text)
 
 
+def _precondition(error: PreconditionError, served: Mapping[str, Served]) -> ApiError:
+    """Here Kubernetes names the Kind where it names the plural for every other conflict."""
+    key = error.key
+    resource = served.get(key.kind)
+    group = resource.group if resource is not None else ""
+    qualified = f"{key.kind}.{group}" if group else key.kind
+    details = {k: v for k, v in {"name": key.name, "group": group, "kind": key.kind}.items() if v}
+    return ApiError(409, f'Operation cannot be fulfilled on {qualified} "{key.name}": {error}', details=details)
+
+
+def _contested(error: ApplyConflictError) -> ApiError:
+    causes = [StatusCause("FieldManagerConflict", f"conflict with {c.manager}", c.field) for c in error.conflicts]
+    return ApiError(409, str(error), causes=causes)
+
+
 def _bad_patch(error: PatchError, _: Mapping[str, Served]) -> ApiError:
     if error.malformed:
         return bad_request(f"error decoding patch: {error}")
-    return ApiError(422, f"the patch can't be applied: {error}", details={})
+    text = "the server rejected our request due to an error in our request"
+    return ApiError(422, text, details={}, causes=[StatusCause("PatchFailed", str(error), code="PatchFailed")])
 
 
 def _manifest(error: ManifestError, _: Mapping[str, Served]) -> ApiError:
@@ -312,7 +333,9 @@ _LOOKS: tuple[tuple[type[Exception], _Look], ...] = (
     (NotFoundError, _missing),
     (NamespaceNotFoundError, _missing_namespace),
     (AlreadyExistsError, _taken),
+    (PreconditionError, _precondition),
     (ConflictError, _conflict),
+    (ApplyConflictError, lambda e, _: _contested(e)),
     (InvalidError, invalid),
     (PatchError, _bad_patch),
     (ExpiredError, lambda e, _: ApiError(410, str(e))),

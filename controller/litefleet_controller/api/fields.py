@@ -34,11 +34,29 @@ def accept(kind: Kind, decoded: Decoded, validation: str, *, patch: bool = False
         _, unknown = prune(kind, _without_nulls(sent))
         if "metadata" in body:
             body["metadata"] = known_metadata
-    found = [*_problems(decoded.duplicates), *(_unknown(f) for f in unknown)]
-    found += [_unknown(UnknownField(f"metadata.{name}", "")) for name in unknown_metadata]
+    unknown = [*unknown, *(UnknownField(f"metadata.{name}") for name in unknown_metadata)]
+    found = [*_problems(decoded.duplicates), *(_unknown(f) for f in sorted(unknown, key=lambda u: u.path))]
     if found and validation == "Strict":
         raise _refused(kind, found[:_SHOWN], patch=patch)
     return Accepted(body, () if validation == "Ignore" else tuple(c.message for c in found[:_SHOWN]))
+
+
+def refuse_duplicates(kind: Kind, decoded: Decoded, validation: str) -> tuple[str, ...]:
+    """Warnings of keys that are given twice in what is applied.
+
+    Raises:
+        ApiError: 422 under Strict.
+    """
+    found = _problems(decoded.duplicates)
+    if found and validation == "Strict":
+        raise _refused(kind, found[:_SHOWN], patch=True)
+    return () if validation == "Ignore" else tuple(c.message for c in found[:_SHOWN])
+
+
+def warnings_of(unknown: Sequence[UnknownField], validation: str) -> tuple[str, ...]:
+    """Of fields that a JSON patch brought in and that were left out."""
+    found = [_unknown(f) for f in sorted(unknown, key=lambda u: u.path)[:_SHOWN]]
+    return () if validation == "Ignore" else tuple(c.message for c in found)
 
 
 _SHOWN = 32

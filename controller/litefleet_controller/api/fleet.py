@@ -77,6 +77,27 @@ class VerbBody(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid
     """undo: a number or a ModelVersion's name."""
 
 
+_REFUSAL: dict[str, Any] = {
+    "description": "A refusal: a Kubernetes Status, with litefleet's stable code in details.causes.",
+    "content": {
+        "application/json": {
+            "schema": {
+                "type": "object",
+                "required": ["kind", "status", "message", "code"],
+                "properties": {
+                    "kind": {"const": "Status"},
+                    "status": {"const": "Failure"},
+                    "message": {"type": "string"},
+                    "code": {"type": "integer"},
+                },
+            }
+        }
+    },
+}
+_REFUSALS: dict[int | str, dict[str, Any]] = {"default": _REFUSAL, 422: _REFUSAL}
+"""422 too, for which FastAPI would otherwise promise a form of its own."""
+
+
 class FleetRoute(APIRoute):
     """Says in HTTP's words what fleet/ and the storage refuse; `api.errors` makes the Status object of it."""
 
@@ -95,7 +116,7 @@ class FleetRoute(APIRoute):
 
 def fleet_router(deps: FleetDependencies) -> APIRouter:
     """All routes below /fleet/v1."""
-    router = APIRouter(prefix=PREFIX, route_class=FleetRoute, tags=["fleet"])
+    router = APIRouter(prefix=PREFIX, route_class=FleetRoute, tags=["fleet"], responses=_REFUSALS)
     doors = _Doors(deps, Catalog(deps.api.registry, CORE))
     _add_enrollment(router, doors)
     _add_blobs(router, doors)
@@ -121,7 +142,7 @@ class _Doors:
 def _add_enrollment(router: APIRouter, doors: _Doors) -> None:
     deps = doors.deps
 
-    @router.get("/ca")
+    @router.get("/ca", responses={200: {"content": {"application/x-pem-file": {}}}}, response_class=Response)
     async def ca() -> Response:
         """The fleet CA's certificate, PEM, to anyone: boards compare its hash with their token's."""
         return Response(deps.enrollment.ca_pem, media_type="application/x-pem-file")
@@ -160,7 +181,11 @@ def _add_blobs(router: APIRouter, doors: _Doors) -> None:
         except ClientDisconnect as e:
             raise bad_request("the client went away before the upload was complete") from e
 
-    @router.get("/blobs/{digest}")
+    @router.get(
+        "/blobs/{digest}",
+        responses={200: {"content": {"application/octet-stream": {}}}},
+        response_class=Response,
+    )
     async def blob(request: Request, digest: str) -> Response:
         """The bytes of a blob. Who knows its digest has had its content or was told of it by someone who may."""
         doors.person(request, "get", "blobs", request.state.person.namespace)

@@ -18,7 +18,7 @@ from litefleet_controller.api.negotiate import Form
 from litefleet_controller.api.paths import look_up
 from litefleet_controller.api.served import Served
 from litefleet_controller.resources.registry import Column
-from litefleet_controller.store.interface import Record
+from litefleet_controller.store.interface import Page, Record
 
 
 class _MetadataOnly(msgspec.Struct):
@@ -26,7 +26,17 @@ class _MetadataOnly(msgspec.Struct):
 
 
 _decode_metadata = msgspec.json.Decoder(_MetadataOnly).decode
-_NAME = Column("Name", ".metadata.name", description="Unique within a namespace. Cannot be changed.")
+_COLUMN = "Custom resource definition column (in JSONPath format)"
+_NAME = Column(
+    "Name",
+    ".metadata.name",
+    description=(
+        "Name must be unique within a namespace. Is required when creating resources, although some resources may "
+        "allow a client to request the generation of an appropriate name automatically. Name is primarily intended for "
+        "creation idempotence and configuration definition. Cannot be updated. More info: "
+        "https://kubernetes.io/docs/concepts/overview/working-with-objects/names#names"
+    ),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,16 +89,16 @@ class Renderer:
             case "object":
                 return as_yaml(record.body) if self.form.yaml else record.body
 
-    def many(self, records: Sequence[Record], meta: ListMeta) -> bytes:
+    def many(self, page: Page, meta: ListMeta) -> bytes:
         """A list."""
         match self.form.shape:
             case "table":
-                return self.table(records, meta, columns=True)
+                return self.table(page.records, meta, columns=True)
             case "partial":
-                items = [self._partial(r) for r in records]
+                items = [self._partial(r) for r in page.records]
                 return _list("PartialObjectMetadataList", f"meta.k8s.io/{self.form.meta_version}", items, meta)
             case "object":
-                body = _list(f"{self.served.kind}List", self.served.api_version, [r.body for r in records], meta)
+                body = _list(f"{self.served.kind}List", self.served.api_version, page.bodies(), meta)
                 return as_yaml(body) if self.form.yaml else body
 
     def table(self, records: Sequence[Record], meta: ListMeta, *, columns: bool) -> bytes:
@@ -148,7 +158,8 @@ def _definitions(served: Served) -> list[dict[str, Any]]:
             "name": column.name,
             "type": column.type,
             "format": "name" if column.json_path == _NAME.json_path else "",
-            "description": column.description or f"Printer column (in JSONPath format): {column.json_path}",
+            "description": column.description
+            or f"Custom resource definition column (in JSONPath format): {column.json_path}",
             "priority": column.priority,
         }
         for column in columns

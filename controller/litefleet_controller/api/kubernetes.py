@@ -6,11 +6,13 @@ no route, and authorization comes before anything else is said about what exists
 
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
+from starlette.types import Receive, Scope, Send
 
 from litefleet_controller.api import namespaces, reading, reviews, writing
-from litefleet_controller.api.core import EVENTS, NAMESPACES, REVIEWS
+from litefleet_controller.api.core import NAMESPACES, REVIEWS
 from litefleet_controller.api.discovery import Discovery
 from litefleet_controller.api.errors import bad_request, method_not_allowed, no_such_resource, not_found
+from litefleet_controller.api.events import EVENTS, NEW_EVENTS, NewEvents
 from litefleet_controller.api.interface import ApiDependencies, Reader
 from litefleet_controller.api.options import is_watch
 from litefleet_controller.api.served import STATUS_VERBS, Catalog, Served
@@ -24,7 +26,13 @@ class KubernetesApi:
         self._deps = deps
         self._catalog = catalog
         self._discovery = Discovery(catalog)
+        self._new_events = NewEvents(deps.events)
         self._namespaces = namespaces.NamespaceReader(deps.namespaces, deps.objects)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """As an ASGI application."""
+        response = await self.serve(Request(scope, receive))
+        await response(scope, receive, send)
 
     async def serve(self, request: Request) -> Response:
         """Answer.
@@ -76,6 +84,8 @@ class KubernetesApi:
     def _reader(self, served: Served) -> Reader:
         if served is NAMESPACES:
             return self._namespaces
+        if served is NEW_EVENTS:
+            return self._new_events
         return self._deps.events if served is EVENTS else self._deps.objects
 
 
@@ -104,12 +114,12 @@ def _scope_fits(served: Served, target: Target, verb: str) -> bool:
 
 def _check_verb(served: Served, target: Target, verb: str) -> None:
     if target.subresource:
-        if target.subresource != "status" or served.model is None:
+        if target.subresource != "status" or served.model is None or not served.model.has_status:
             raise not_found(served, target.name)
         if verb not in STATUS_VERBS:
             raise method_not_allowed(verb, served)
         return
     if verb in ("update", "patch") and not target.name and verb in served.verbs:
         raise bad_request("name must be provided")
-    if verb not in served.verbs or (verb == "create" and target.name):
+    if verb not in served.verbs:
         raise method_not_allowed(verb, served)

@@ -44,8 +44,8 @@ _FIELDS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "managedFields": (_objects, "a list of objects"),
 }
 KNOWN = frozenset(_FIELDS)
-_SERVERS_OWN = frozenset({"selfLink", "managedFields"})
-"""Sent back by clients that read them elsewhere; never kept here."""
+_SERVERS_OWN = frozenset({"selfLink"})
+"""Sent back by clients that read it elsewhere; never kept here."""
 
 
 def checked(metadata: Any) -> tuple[dict[str, Any], list[str]]:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from litefleet_controller.api.schemas import Schema
+from litefleet_controller.resources.structural import Document as Schema
 
 META = "io.k8s.apimachinery.pkg.apis.meta.v1"
 _TEXT: Schema = {"type": "string"}
@@ -55,6 +55,19 @@ _OBJECT = _object(
     deletionGracePeriodSeconds=_said("integer", "Set by the server.", format="int64"),
     finalizers=_list_of(_TEXT, "Whoever has to clean up before the object may go."),
     ownerReferences=_list_of(reference(f"{META}.OwnerReference"), "What this object belongs to and is deleted with."),
+    managedFields=_list_of(
+        reference(f"{META}.ManagedFieldsEntry"),
+        "Who owns which fields, kept by the server; a list of one empty entry ends it until someone applies.",
+    ),
+)
+_MANAGED = _object(
+    manager=_said("string", "Who: a program's or a workflow's name."),
+    operation=_said("string", "Apply or Update."),
+    apiVersion=_said("string", "Version of the object that fieldsV1 speaks of."),
+    time=_said("string", "When the fields last changed.", format="date-time"),
+    fieldsType=_said("string", "FieldsV1."),
+    fieldsV1={"description": "The fields, nested by path: f:name, k:{key}, v:value.", "type": "object"},
+    subresource=_said("string", "status, when the fields were written through it."),
 )
 _CAUSE = _object(field=_TEXT, message=_TEXT, reason=_TEXT, code=_said("string", "litefleet's stable code."))
 _DETAILS = _object(
@@ -72,9 +85,10 @@ _DELETE = _object(
 )
 META_SCHEMAS: dict[str, Schema] = {
     f"{META}.OwnerReference": _OWNER,
+    f"{META}.ManagedFieldsEntry": _MANAGED,
     f"{META}.ObjectMeta": _OBJECT,
     f"{META}.ListMeta": _LIST,
     f"{META}.Status": _STATUS,
     f"{META}.DeleteOptions": _DELETE,
-    f"{META}.Patch": {"description": "A merge patch (object) or a JSON patch (list of operations)."},
+    f"{META}.Patch": {"description": "A merge patch (object), a JSON patch (list of operations) or an applied object."},
 }

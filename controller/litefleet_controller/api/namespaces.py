@@ -18,6 +18,8 @@ from litefleet_controller.api.target import Target
 from litefleet_controller.api.writing import check_identity
 from litefleet_controller.resources.admission import Cause, InvalidError
 from litefleet_controller.resources.meta import label_holds
+from litefleet_controller.resources.values import shown
+from litefleet_controller.resources.wording import label_faults
 from litefleet_controller.store.interface import (
     Event,
     FieldRequirement,
@@ -89,7 +91,7 @@ def _field_holds(record: Record, requirement: FieldRequirement) -> bool:
 
 async def create(request: Request, target: Target, deps: ApiDependencies) -> Response:
     """POST; kubectl sends it as protobuf."""
-    options = write_options("CreateOptions", request.query_params)
+    options = write_options("CreateOptions", request.query_params, request.headers.get("user-agent", ""))
     decoded = await read_object(request, with_protobuf=True)
     body = decoded.value
     check_identity(NAMESPACES, body, target, whole=True)
@@ -98,7 +100,8 @@ async def create(request: Request, target: Target, deps: ApiDependencies) -> Res
     try:
         namespace = await deps.namespaces.create(name, dry_run=options.dry_run)
     except ValueError as e:
-        text = f'Invalid value: "{name[:253]}": {e}' if name else "Required value: name is required"
+        faults = ", ".join(label_faults(name))
+        text = f"Invalid value: {shown(name[:253])}: {faults}" if name else "Required value: name is required"
         reason: Literal["FieldValueInvalid", "FieldValueRequired"]
         reason = "FieldValueInvalid" if name else "FieldValueRequired"
         raise InvalidError("Namespace", name, [Cause("metadata.name", reason, text, "InvalidName")]) from e

@@ -7,7 +7,8 @@ from typing import Literal
 from litefleet_controller.api.errors import not_acceptable
 
 Shape = Literal["object", "table", "partial"]
-_ACCEPTED = ("application/json", "application/yaml")
+_ACCEPTED = ("application/json", "application/yaml", "application/vnd.kubernetes.protobuf")
+"""As Kubernetes names them; protobuf is only answered where its own kinds are."""
 _ACCEPTED_WATCH = ("application/json;stream=watch",)
 _SHAPES: dict[str, Shape] = {
     "Table": "table",

@@ -10,11 +10,11 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from litefleet_controller.api.bodies import JSON_PATCH, JSON_TYPE, MERGE_PATCH, YAML_TYPE
+from litefleet_controller.api.bodies import JSON_TYPE, PATCH_TYPES, YAML_TYPE
 from litefleet_controller.api.errors import ApiError
 from litefleet_controller.api.metaschemas import META, META_SCHEMAS, TYPE_META, reference
-from litefleet_controller.api.schemas import Schema, schema_of
 from litefleet_controller.api.served import Catalog, Served
+from litefleet_controller.resources.structural import Document as Schema
 
 
 class OpenApi:
@@ -44,7 +44,8 @@ class OpenApi:
             raise ApiError(404, f"there is no OpenAPI document {name[:120]!r}; /openapi/v3 lists them", details={})
         tag, wanted = self._tags[name], request.query_params.get("hash")
         if wanted not in (None, tag):
-            return RedirectResponse(f"/openapi/v3/{name}?hash={tag}", 301)
+            headers = {"Etag": f'"{tag}"', "Content-Type": JSON_TYPE}
+            return RedirectResponse(f"/openapi/v3/{name}?hash={tag}", 301, headers)
         headers = {"Etag": f'"{tag}"', "Cache-Control": "public, immutable" if wanted else "no-cache, private"}
         if request.headers.get("if-none-match") == headers["Etag"]:
             return Response(status_code=304, headers=headers)
@@ -86,11 +87,8 @@ def _object_schema(served: Served) -> Schema:
         schema: Schema = {"description": f"{served.kind} of Kubernetes.", "type": "object", "properties": head}
         schema["x-kubernetes-preserve-unknown-fields"] = True
     else:
-        spec, status = schema_of(served.model.spec), schema_of(served.model.status)
-        properties = {**head, "spec": spec, "status": status}
-        schema = {"description": spec.get("description", ""), "type": "object", "properties": properties}
-        if spec.get("required"):
-            schema["required"] = ["spec"]
+        document = served.model.schema.document
+        schema = {**document, "properties": {**document["properties"], **head}}
     return {**schema, "x-kubernetes-group-version-kind": [_gvk(served)]}
 
 
@@ -135,6 +133,10 @@ def _paths(served: Served) -> dict[str, Schema]:
 def _operation(served: Served, verb: str, path: str) -> Schema:
     answer = f"{_name(served)}List" if verb in ("list", "deletecollection") else _name(served)
     action = {"update": "put", "create": "post"}.get(verb, verb)
+    schema = reference(answer)
+    if verb == "delete":
+        # Gone: a Status says so. Held by a finalizer: the object.
+        schema = {"anyOf": [reference(f"{META}.Status"), schema]}
     operation: Schema = {
         "operationId": _operation_id(served, verb, path),
         "description": f"{verb} {served.plural}",
@@ -143,7 +145,7 @@ def _operation(served: Served, verb: str, path: str) -> Schema:
         "responses": {
             "201" if verb == "create" else "200": {
                 "description": "OK",
-                "content": {t: {"schema": reference(answer)} for t in (JSON_TYPE, YAML_TYPE)},
+                "content": {t: {"schema": schema} for t in (JSON_TYPE, YAML_TYPE)},
             },
             "default": {"description": "A refusal.", "content": {JSON_TYPE: {"schema": reference(f"{META}.Status")}}},
         },
@@ -173,7 +175,7 @@ def _request_body(served: Served, verb: str) -> Schema | None:
             }
         case "patch":
             patch = {"schema": reference(f"{META}.Patch")}
-            return {"required": True, "content": {JSON_PATCH: patch, MERGE_PATCH: patch}}
+            return {"required": True, "content": dict.fromkeys(PATCH_TYPES, patch)}
         case "delete" | "deletecollection":
             return {"content": {JSON_TYPE: {"schema": reference(f"{META}.DeleteOptions")}}}
     return None
@@ -188,7 +190,7 @@ def _query_parameters(verb: str) -> list[Schema]:
     ]
     writing = [
         _parameter("dryRun", "All: check everything, store nothing."),
-        _parameter("fieldManager", "Who writes, as a short name."),
+        _parameter("fieldManager", "Who owns what is written, as a short name; must be given for server-side apply."),
         _parameter("fieldValidation", "Unknown fields: Strict refuses, Warn (default) drops and warns, Ignore drops."),
     ]
     match verb:
@@ -214,9 +216,9 @@ def _query_parameters(verb: str) -> list[Schema]:
                 _parameter("force", "Take fields over from other managers; for server-side apply only.", "boolean"),
             ]
         case "deletecollection":
-            return [*selecting, writing[0], _parameter("propagationPolicy", "Background.")]
+            return [*selecting, writing[0], *_DELETING]
         case _:
-            return [writing[0], _parameter("propagationPolicy", "Background.")]
+            return [writing[0], *_DELETING]
 
 
 def _parameter(name: str, description: str, type_: str = "string", *, where: str = "query") -> Schema:
@@ -224,3 +226,13 @@ def _parameter(name: str, description: str, type_: str = "string", *, where: str
     if where == "path":
         parameter["required"] = True
     return parameter
+
+
+_DELETING = (
+    _parameter(
+        "propagationPolicy",
+        "What becomes of dependents: Background (they go after it), Foreground (before it), Orphan (they stay).",
+    ),
+    _parameter("gracePeriodSeconds", "Accepted, without effect.", "integer"),
+    _parameter("orphanDependents", "The older form of propagationPolicy=Orphan.", "boolean"),
+)

@@ -13,6 +13,7 @@ from litefleet_controller.api.options import Continue, ListOptions, list_options
 from litefleet_controller.api.served import Served
 from litefleet_controller.api.target import Target
 from litefleet_controller.api.watching import Framer, WatchResponse
+from litefleet_controller.store.errors import ExpiredError
 from litefleet_controller.store.interface import Key, Page, Record
 
 NO_CACHE = {"Cache-Control": "no-cache, private"}
@@ -61,25 +62,41 @@ async def list_(request: Request, served: Served, target: Target, reader: Reader
     write = renderer(request, served, form, deps)
     options = list_options(served, target.namespace, request.query_params, watch=False)
     await _not_from_the_future(options.version, reader)
-    page = await reader.list(options.query)
-    if options.exact and options.version is not None and page.resource_version > options.version:
-        raise ApiError(
-            410,
-            f"resourceVersion {options.version} is not kept any more, the newest is {page.resource_version}; "
-            "list without resourceVersionMatch=Exact",
-        )
-    return answer(write.many(page.records, list_meta(page, options)), form)
+    await _not_from_the_future(options.query.at, reader)
+    try:
+        page = await reader.list(options.query)
+    except ExpiredError as e:
+        raise _expired(options) from e
+    return answer(write.many(page, list_meta(page, options)), form)
 
 
 def list_meta(page: Page, options: ListOptions) -> ListMeta:
     """Later pages keep the first one's version, so that a watch from it misses nothing that came between pages."""
-    version = options.continue_.resource_version if options.continue_ else page.resource_version
+    version = page.resource_version if options.query.at is None else options.query.at
     if not page.remaining or not page.records:
         return ListMeta(version)
     last = page.records[-1].key
-    token = Continue(version, last.namespace, last.name).token()
+    token = Continue(version, last.namespace, last.name).token(in_namespace=options.query.namespace is not None)
     selective = bool(options.query.labels or options.query.fields)
     return ListMeta(version, token, None if selective else page.remaining)
+
+
+def _expired(options: ListOptions) -> ApiError:
+    """A list that is too old: one that came in pages may still go on, if its reader can do with mixed states."""
+    if options.continue_ is None:
+        return ApiError(410, "The resourceVersion for the provided list is too old.")
+    last = options.continue_
+    token = Continue(-1, last.namespace, last.name).token(in_namespace=options.query.namespace is not None)
+    return ApiError(410, _INCONSISTENT, metadata={"continue": token})
+
+
+_INCONSISTENT = (
+    "The provided continue parameter is too old to display a consistent list result. You can start a new list without "
+    "the continue parameter, or use the continue token in this response to retrieve the remainder of the results. "
+    "Continuing with the provided token results in an inconsistent list - objects that were created, modified, or "
+    "deleted between the time the first chunk was returned and now may show up in the list."
+)
+"""Kubernetes' own words."""
 
 
 async def watch(request: Request, served: Served, target: Target, reader: Reader, deps: ApiDependencies) -> Response:

@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from litefleet_controller.api.bodies import read_object
-from litefleet_controller.api.core import ACCESS_REVIEWS, RULES_REVIEWS
+from litefleet_controller.api.core import ACCESS_REVIEWS, RULES_REVIEWS, SELF_REVIEWS
 from litefleet_controller.api.interface import ApiDependencies, Person
 from litefleet_controller.api.negotiate import Form
 from litefleet_controller.api.reading import answer
@@ -16,6 +16,7 @@ from litefleet_controller.api.served import ALL_VERBS, Catalog, Served
 from litefleet_controller.api.target import Target
 from litefleet_controller.api.writing import check_identity
 from litefleet_controller.resources.admission import Cause, InvalidError
+from litefleet_controller.store.records import timestamp
 
 _OPEN = ["/version", "/healthz", "/livez", "/readyz", "/api", "/api/*", "/apis", "/apis/*", "/openapi", "/openapi/*"]
 """Paths that aren't resources and that everyone with a token may read."""
@@ -39,7 +40,8 @@ async def review(request: Request, served: Served, target: Target, deps: ApiDepe
     else:
         groups = [f"litefleet:{person.role}", "system:authenticated"]
         status = {"userInfo": {"username": person.name, "groups": groups}}
-    head = {"kind": served.kind, "apiVersion": served.api_version, "metadata": {}}
+    made = {"creationTimestamp": timestamp(deps.clock())} if served is SELF_REVIEWS else {}
+    head = {"kind": served.kind, "apiVersion": served.api_version, "metadata": made}
     shown = {**head, "spec": spec, "status": status} if served is ACCESS_REVIEWS else {**head, "status": status}
     return answer(msgspec.json.encode(shown), Form(), 201)
 
@@ -54,7 +56,7 @@ def _access(person: Person, spec: dict[str, Any], deps: ApiDependencies, catalog
         text = "Invalid value: null: exactly one of nonResourceAttributes or resourceAttributes must be specified"
         cause = Cause("spec.resourceAttributes", "FieldValueInvalid", text)
         raise InvalidError(ACCESS_REVIEWS.kind, "", [cause])
-    return {"allowed": True} if allowed else {"allowed": False, "reason": f"role {person.role} does not include it"}
+    return {"allowed": allowed}
 
 
 def _may(person: Person, wanted: dict[str, Any], deps: ApiDependencies, catalog: Catalog) -> bool:

@@ -7,7 +7,7 @@ The grammar is apimachinery's (`labels.Parse`, `fields.ParseSelector`): `a=b`, `
 import re
 from collections.abc import Callable, Iterator
 
-from litefleet_controller.api.errors import ApiError, bad_request
+from litefleet_controller.api.errors import ApiError, StatusCause, bad_request
 from litefleet_controller.resources.names import check_label_key, check_label_value
 from litefleet_controller.store.interface import FieldRequirement, LabelRequirement
 
@@ -71,13 +71,13 @@ def _requirement(tokens: _Tokens) -> LabelRequirement:
             tokens.take()
             return LabelRequirement(key, "NotIn", _values(tokens))
         case other:
-            raise _unexpected(other, "in, notin, =, ==, !=")
+            raise _unexpected(other, ", expected: in, notin, =, ==, !=, gt, lt")
 
 
 def _key(tokens: _Tokens) -> str:
     token = tokens.take()
     if token == "" or token in _SYMBOLS:
-        raise _unexpected(token, "a label's key")
+        raise _unexpected(token, ", expected: a label's key")
     return _checked(token, check_label_key)
 
 
@@ -87,13 +87,13 @@ def _value(tokens: _Tokens) -> str:
         return ""
     token = tokens.take()
     if token in _SYMBOLS:
-        raise _unexpected(token, "a label's value")
+        raise _unexpected(token, ", expected: a label's value")
     return _checked(token, check_label_value)
 
 
 def _values(tokens: _Tokens) -> tuple[str, ...]:
     if (mark := tokens.take()) != "(":
-        raise _unexpected(mark, "'('")
+        raise _unexpected(mark, " expected: '('")
     values: list[str] = []
     expect_value = True
     while (mark := tokens.take()) != ")":
@@ -102,7 +102,7 @@ def _values(tokens: _Tokens) -> tuple[str, ...]:
                 values.append("")
             expect_value = True
         elif mark == "" or mark in _SYMBOLS or not expect_value:
-            raise _unexpected(mark, "',' or ')'")
+            raise _unexpected(mark, ", expected: ',' or ')'")
         else:
             values.append(_checked(mark, check_label_value))
             expect_value = False
@@ -119,7 +119,7 @@ def _checked(text: str, rule: Callable[[str], str]) -> str:
 
 
 def _unexpected(found: str, expected: str) -> ApiError:
-    return bad_request(f"unable to parse requirement: found '{found[:60]}', expected: {expected}")
+    return bad_request(f"unable to parse requirement: found '{found[:60]}'{expected}")
 
 
 _FIELD = re.compile(r"^([^=!,]+)(==|!=|=)((?:[^\\,=!]|\\.)*)$", re.DOTALL)
@@ -140,6 +140,8 @@ def parse_fields(text: str, supported: frozenset[str]) -> tuple[FieldRequirement
             raise bad_request(f"invalid selector: '{text[:120]}'; can't understand '{term[:60]}'")
         path, operator, value = match.groups()
         if path not in supported:
-            raise bad_request(f"field label not supported: {path[:120]}; supported: {', '.join(sorted(supported))}")
+            hint = f"supported: {', '.join(sorted(supported))}"
+            cause = StatusCause("FieldValueNotSupported", hint, path[:120], "FieldNotSelectable")
+            raise bad_request(f"field label not supported: {path[:120]}", [cause])
         found.append(FieldRequirement(path, operator != "!=", re.sub(r"\\(.)", r"\1", value)))
     return tuple(found)

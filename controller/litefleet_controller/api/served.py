@@ -12,6 +12,8 @@ from litefleet_controller.resources.registry import Column, Kind, Registry
 
 Verb = Literal["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"]
 ALL_VERBS: tuple[Verb, ...] = ("create", "delete", "deletecollection", "get", "list", "patch", "update", "watch")
+KIND_VERBS: tuple[Verb, ...] = ("delete", "deletecollection", "get", "list", "patch", "create", "update", "watch")
+"""The same in the order in which an API server lists them for custom resources."""
 STATUS_VERBS: tuple[Verb, ...] = ("get", "patch", "update")
 Cells = Callable[[Mapping[str, Any], datetime], list[Any]]
 
@@ -79,7 +81,8 @@ def _of_kind(kind: Kind) -> Served:
         kind.kind,
         kind.plural,
         kind.singular,
-        ALL_VERBS,
+        KIND_VERBS,
+        kind.namespaced,
         short_names=kind.short_names,
         categories=kind.categories,
         columns=kind.columns,

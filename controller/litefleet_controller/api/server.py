@@ -91,6 +91,11 @@ class Server:
         self._server.should_exit = True
         if self._task is not None:
             await self._task
+        for connection in list(self._server.server_state.connections):
+            # TLS that both sides close at once may wait for a farewell that never comes.
+            transport: asyncio.Transport | None = getattr(connection, "transport", None)
+            if transport is not None:
+                transport.abort()
 
     async def wait(self) -> None:
         """Until it ends."""

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from litefleet_controller.api.errors import ApiError, not_found
+from litefleet_controller.api.errors import ApiError, StatusCause, not_found
 from litefleet_controller.api.interface import Allowed, Person
 from litefleet_controller.api.served import Catalog
 
@@ -95,7 +95,8 @@ def forbidden(person: Person, verb: str, target: Target) -> ApiError:
     }
     return ApiError(
         403,
-        f'{what} is forbidden: User "{person.name}" (role {person.role}) cannot {verb} resource "{target.resource}" '
+        f'{what} is forbidden: User "{person.name}" cannot {verb} resource "{target.resource}" '
         f'in API group "{target.group}" {scope}',
         details=details,
+        causes=[StatusCause("Forbidden", f"the role {person.role} doesn't include it", code="Forbidden")],
     )

@@ -27,6 +27,8 @@ log = structlog.get_logger()
 BOOKMARK_INTERVAL_S = 60.0
 LAST_BOOKMARK_S = 2.0
 """Before the time is up, so that the client's next watch begins late."""
+MAX_AT_ONCE = 100
+"""Events in one part: a slow client's buffer must not grow by thousands."""
 End = Callable[[], Coroutine[Any, Any, object]]
 """Returns when a watch has to end for a reason of its own."""
 INITIAL_EVENTS_END = "k8s.io/initial-events-end"
@@ -116,9 +118,10 @@ class WatchResponse(Response):
         try:
             since = await self._initial(send)
             events = self._reader.watch(self._options.query, since)
+            ready: Callable[[int], Sequence[Event]] = getattr(events, "ready", _nothing)
             async with _closing(events):
                 async for event in events:
-                    await self._send_event(event, send)
+                    await self._send_events([event, *ready(MAX_AT_ONCE)], send)
         except StoreError as e:
             refusal = status_of(e, {})
             if refusal is None:
@@ -141,12 +144,16 @@ class WatchResponse(Response):
         self._seen = page.resource_version
         return page.resource_version
 
-    async def _send_event(self, event: Event, send: Send) -> None:
-        if event.type is not EventType.BOOKMARK:
-            line = self._framer.event(event.type, event.record, first=self._first)
-            self._first = False
-            await send(_part(line))
-        self._seen = max(self._seen, event.record.resource_version)  # after the send: a bookmark must not overtake
+    async def _send_events(self, events: Sequence[Event], send: Send) -> None:
+        """What happened at once goes out at once: a part costs the server ten times what a line does."""
+        lines = []
+        for event in events:
+            if event.type is not EventType.BOOKMARK:
+                lines.append(self._framer.event(event.type, event.record, first=self._first))
+                self._first = False
+        if lines:
+            await send(_part(b"".join(lines)))
+        self._seen = max(self._seen, events[-1].record.resource_version)  # after the send: no bookmark may overtake
 
     async def _bookmarks(self, send: Send) -> None:
         """From time to time, and shortly before the end, say how far it has come."""
@@ -157,6 +164,10 @@ class WatchResponse(Response):
             left -= pause
             if self._seen:
                 await send(_part(self._framer.bookmark(self._seen)))
+
+
+def _nothing(_limit: int) -> Sequence[Event]:
+    return ()
 
 
 def _part(body: bytes, *, more: bool = True) -> dict[str, object]:

@@ -12,12 +12,14 @@ from starlette.responses import Response
 
 from litefleet_controller.api import metadata
 from litefleet_controller.api.bodies import (
+    APPLY_PATCH,
     MERGE_PATCH,
     PATCH_TYPES,
     Decoded,
     decode_json,
     media_type,
     read,
+    read_applied,
     read_object,
 )
 from litefleet_controller.api.errors import (
@@ -27,39 +29,41 @@ from litefleet_controller.api.errors import (
     method_not_allowed,
     unsupported_media_type,
 )
-from litefleet_controller.api.fields import accept
-from litefleet_controller.api.forms import ListMeta, Renderer
+from litefleet_controller.api.fields import accept, refuse_duplicates, warnings_of
+from litefleet_controller.api.forms import Renderer
 from litefleet_controller.api.interface import ApiDependencies
 from litefleet_controller.api.negotiate import Form, negotiate
 from litefleet_controller.api.options import delete_options, list_options, write_options
-from litefleet_controller.api.reading import answer, created, written
+from litefleet_controller.api.reading import answer, created, list_meta, written
 from litefleet_controller.api.served import Served
 from litefleet_controller.api.target import Target
 from litefleet_controller.resources.admission import Cause, InvalidError
+from litefleet_controller.resources.pruning import UnknownField
 from litefleet_controller.resources.registry import Kind
-from litefleet_controller.store.errors import NotFoundError, PatchError
-from litefleet_controller.store.interface import Deletion, Key, Patch, Subresource
+from litefleet_controller.store.errors import NotFoundError, PatchError, PreconditionError
+from litefleet_controller.store.interface import Key, Page, Patch, Record, Subresource
 
 
 async def create(request: Request, served: Served, target: Target, deps: ApiDependencies) -> Response:
     """POST to a collection."""
     negotiate(request.headers.get("accept"))
-    options = write_options("CreateOptions", request.query_params)
-    decoded = await read_object(request)
+    options = write_options("CreateOptions", request.query_params, agent_of(request))
+    decoded = await read_object(request, kind=served.kind)
     check_identity(served, decoded.value, target, whole=True)
     accepted = accept(_kind(served), decoded, options.validation)
     if accepted.body["metadata"].get("resourceVersion"):
-        raise bad_request("resourceVersion should not be set on objects to be created")
+        # Kubernetes' answer is a fault of its own, without a reason; clients know it so.
+        raise ApiError(500, "resourceVersion should not be set on objects to be created", reason="")
     accepted.body["metadata"]["namespace"] = target.namespace
-    record = await deps.objects.create(accepted.body, dry_run=options.dry_run)
+    record = await deps.objects.create(accepted.body, manager=options.manager, dry_run=options.dry_run)
     return created(request, served, record, deps, accepted.warnings)
 
 
 async def update(request: Request, served: Served, target: Target, deps: ApiDependencies) -> Response:
     """PUT on an object or its status."""
     negotiate(request.headers.get("accept"))
-    options = write_options("UpdateOptions", request.query_params)
-    decoded = await read_object(request)
+    options = write_options("UpdateOptions", request.query_params, agent_of(request))
+    decoded = await read_object(request, kind=served.kind)
     check_identity(served, decoded.value, target, whole=True)
     accepted = accept(_kind(served), decoded, options.validation)
     if not accepted.body["metadata"].get("name"):
@@ -68,20 +72,27 @@ async def update(request: Request, served: Served, target: Target, deps: ApiDepe
         )
     accepted.body["metadata"]["namespace"] = target.namespace
     record = await deps.objects.replace(
-        key_of(served, target), accepted.body, subresource=_subresource(target), dry_run=options.dry_run
+        key_of(served, target),
+        accepted.body,
+        subresource=_subresource(target),
+        manager=options.manager,
+        dry_run=options.dry_run,
     )
     return written(request, served, record, deps, accepted.warnings)
 
 
 async def patch(request: Request, served: Served, target: Target, deps: ApiDependencies) -> Response:
-    """PATCH of an object or its status: merge patch (RFC 7396) or JSON patch (RFC 6902)."""
+    """PATCH of an object or its status: merge patch (RFC 7396), JSON patch (RFC 6902) or server-side apply."""
     negotiate(request.headers.get("accept"))
     content = media_type(request, default="")
     if content not in PATCH_TYPES:
         raise unsupported_media_type(PATCH_TYPES)
-    options = write_options("PatchOptions", request.query_params)
-    decoded = decode_json(await read(request))
+    if content == APPLY_PATCH:
+        return await _apply(request, served, target, deps)
+    options = write_options("PatchOptions", request.query_params, agent_of(request))
+    decoded = decode_json(await read(request), "error decoding patch: ")
     warnings: tuple[str, ...] = ()
+    found: list[UnknownField] = []
     if content == MERGE_PATCH:
         if not isinstance(decoded.value, dict):
             raise PatchError("a merge patch is an object", malformed=True)
@@ -89,18 +100,65 @@ async def patch(request: Request, served: Served, target: Target, deps: ApiDepen
         accepted = accept(_kind(served), decoded, options.validation, patch=True)
         change, warnings = Patch("merge", accepted.body), accepted.warnings
     else:
-        change = Patch("json", _operations(decoded))
+        unknown = found.extend if options.validation != "Strict" else None
+        change = Patch("json", _operations(decoded), unknown)
     record = await deps.objects.patch(
-        key_of(served, target), change, subresource=_subresource(target), dry_run=options.dry_run
+        key_of(served, target),
+        change,
+        subresource=_subresource(target),
+        manager=options.manager,
+        dry_run=options.dry_run,
     )
-    return written(request, served, record, deps, warnings)
+    return written(request, served, record, deps, (*warnings, *warnings_of(found, options.validation)))
+
+
+async def _apply(request: Request, served: Served, target: Target, deps: ApiDependencies) -> Response:
+    """All that one manager wants of an object.
+
+    What the kind doesn't have is refused whatever fieldValidation says: nobody could own it.
+    """
+    options = write_options("PatchOptions", request.query_params, agent_of(request), apply=True)
+    decoded = await read_applied(request)
+    body = decoded.value
+    if body.get("apiVersion") != served.api_version or body.get("kind") != served.kind:
+        raise bad_request(f"invalid object type: {_named_type(body)}")
+    check_identity(served, body, target, whole=True)
+    named = body.get("metadata") or {}
+    if named.get("managedFields") is not None:
+        raise bad_request("metadata.managedFields must be nil")
+    body["metadata"] = {**metadata.without_nulls(named), "name": target.name, "namespace": target.namespace}
+    warnings = refuse_duplicates(_kind(served), decoded, options.validation)
+    applied = await deps.objects.apply(
+        key_of(served, target),
+        body,
+        manager=options.manager,
+        force=options.force,
+        subresource=_subresource(target),
+        dry_run=options.dry_run,
+    )
+    code = 201 if applied.created else 200
+    return written(request, served, applied.record, deps, warnings, code=code)
+
+
+def _named_type(body: dict[str, Any]) -> str:
+    group, _, version = str(body.get("apiVersion", "/"))[:120].rpartition("/")
+    return f"{group}/{version}, Kind={str(body.get('kind', ''))[:120]}"
+
+
+def agent_of(request: Request) -> str:
+    """The client's User-Agent."""
+    return request.headers.get("user-agent", "")
 
 
 async def delete(request: Request, served: Served, target: Target, deps: ApiDependencies) -> Response:
     """DELETE of one object: a Status when it is gone, the object while finalizers hold it."""
     options = delete_options(request.query_params, await _optional_body(request))
     deletion = await deps.objects.delete(
-        key_of(served, target), uid=options.uid, resource_version=options.resource_version, dry_run=options.dry_run
+        key_of(served, target),
+        uid=options.uid,
+        resource_version=options.resource_version,
+        propagation=options.propagation,
+        dry_run=options.dry_run,
     )
     if not deletion.gone:
         return answer(deletion.record.body, Form())
@@ -110,19 +168,21 @@ async def delete(request: Request, served: Served, target: Target, deps: ApiDepe
 
 
 async def delete_collection(request: Request, served: Served, target: Target, deps: ApiDependencies) -> Response:
-    """DELETE of what the selectors find in a namespace; answers with the list of it."""
+    """DELETE of what the selectors find in a namespace; answers with the list of it, as it was before."""
     options = delete_options(request.query_params, await _optional_body(request))
     which = list_options(served, target.namespace, request.query_params, watch=False)
     page = await deps.objects.list(which.query)
-    deletions: list[Deletion] = []
+    deleted: list[Record] = []
     for record in page.records:
         try:
-            deletions.append(await deps.objects.delete(record.key, uid=record.uid, dry_run=options.dry_run))
-        except NotFoundError:
-            continue  # somebody else was faster
+            await deps.objects.delete(
+                record.key, uid=record.uid, propagation=options.propagation, dry_run=options.dry_run
+            )
+        except (NotFoundError, PreconditionError):
+            continue  # somebody else was faster, and perhaps made another of the name
+        deleted.append(record)
     write = Renderer(served, Form(), "None", deps.clock)
-    version = await deps.objects.resource_version()
-    return answer(write.many([d.record for d in deletions], ListMeta(version)), Form())
+    return answer(write.many(Page(deleted, page.resource_version), list_meta(page, which)), Form())
 
 
 def _kind(served: Served) -> Kind:
@@ -148,7 +208,7 @@ def check_identity(served: Served, body: dict[str, Any], target: Target, *, whol
         InvalidError: another kind.
     """
     kind, version = body.get("kind"), body.get("apiVersion")
-    if whole and (not kind or not version):
+    if whole and served.model is not None and (not kind or not version):  # Kubernetes' own default to the path
         missing = "kind" if not kind else "apiVersion"
         raise bad_request(
             f"the object provided is unrecognized (must be of type {served.kind}): {missing} is missing; "

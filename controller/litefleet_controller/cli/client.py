@@ -26,7 +26,7 @@ class Client:
 
     def __init__(self, target: Target) -> None:
         self.target = target
-        headers = {"User-Agent": "litefleet", "Accept": "application/json"}
+        headers = {"User-Agent": "litefleet-cli", "Accept": "application/json"}
         if target.token:
             headers["Authorization"] = f"Bearer {target.token}"
         self._http = httpx.Client(

@@ -64,9 +64,16 @@ def get(client: Client, selection: Selection, form: Format) -> None:
     if form is Format.NAME:
         show(selection.kind.reference(i["metadata"]["name"]) for i in items)
         return
+    items = [_without_managers(i) for i in items]
     single = len(selection.names) == 1
     whole: Json = items[0] if single else {"apiVersion": "v1", "kind": "List", "metadata": {}, "items": items}
     print(json.dumps(whole, indent=2, ensure_ascii=False) if form is Format.JSON else as_yaml(whole))
+
+
+def _without_managers(item: Json) -> Json:
+    """As kubectl shows an object: who owns which field is for programs."""
+    metadata = item.get("metadata") or {}
+    return {**item, "metadata": {k: v for k, v in metadata.items() if k != "managedFields"}}
 
 
 def watch(client: Client, selection: Selection, form: Format) -> None:

@@ -14,6 +14,8 @@ Reason = Literal[
     "FieldValueNotSupported",
     "FieldValueForbidden",
     "FieldValueDuplicate",
+    "FieldValueTooLong",
+    "FieldValueTooMany",
 ]
 
 

@@ -14,13 +14,13 @@ class Accelerator(Part):
     """What runs the model."""
 
     kind: Literal["cpu"] = Field(default="cpu", description="This version serves cpu.")
-    threads: int = Field(default=1, ge=1, le=64)
+    threads: int = Field(default=1, ge=1, le=64, description="Threads that the engine uses.")
 
 
 class Limits(Part):
     """What a variant must hold for this class."""
 
-    max_artifact_bytes: int | None = Field(default=None, ge=1)
+    max_artifact_bytes: int | None = Field(default=None, ge=1, description="Largest file that fits.")
     max_memory_bytes: int | None = Field(
         default=None,
         ge=1,
@@ -38,7 +38,9 @@ class DeviceClassSpec(Part):
     """A kind of board."""
 
     runtime: Literal["litert"] = Field(default="litert", description="This version serves litert.")
-    runtime_version: str | None = None
+    runtime_version: str | None = Field(
+        default=None, description="Version of the engine on these boards; operators that it doesn't know are refused."
+    )
     accelerator: Accelerator = Accelerator()
     variants: list[Recipe] = Field(min_length=1, description="The ladder: tried in this order until one is proven.")
     limits: Limits = Limits()
@@ -47,44 +49,50 @@ class DeviceClassSpec(Part):
 class DeviceClassStatus(Status):
     """How many boards are of it."""
 
-    devices: int = 0
+    devices: int = Field(default=0, description="Boards of this class.")
 
 
 class DeviceSpec(Part):
     """A board. Made by enrollment; its labels are what rollouts select."""
 
-    device_class: Label = Field(alias="class")
+    device_class: Label = Field(alias="class", description="Name of the DeviceClass.")
 
 
 class DeviceSlot(Part):
     """One model on the board."""
 
-    slot: Label
-    phase: Literal["Pending", "Preparing", "ReadyToUpdate", "Applying", "Verifying", "Updated", "RollingBack", "Failed"]
+    slot: Label = Field(description="The Model's name.")
+    phase: Literal[
+        "Pending", "Preparing", "ReadyToUpdate", "Applying", "Verifying", "Updated", "RollingBack", "Failed"
+    ] = Field(description="How far the change to the desired version is.")
     current: str | None = Field(default=None, description="Artifact that serves.")
-    current_version: str = ""
-    desired: str | None = None
-    desired_version: str = ""
-    previous: str | None = None
-    code: str = ""
-    message: str = ""
-    progress: str = ""
+    current_version: str = Field(default="", description="Name of the ModelVersion that serves.")
+    desired: str | None = Field(default=None, description="Artifact that the board was told to run.")
+    desired_version: str = Field(default="", description="Name of the ModelVersion that the board was told to run.")
+    previous: str | None = Field(default=None, description="Artifact that the board would fall back to.")
+    code: str = Field(default="", description="Stable code of the slot's last failure.")
+    message: str = Field(default="", description="That failure in plain words.")
+    progress: str = Field(default="", description="What the board is doing, e.g. how much it has fetched.")
 
 
 class DeviceStatus(Status):
     """What the board last said."""
 
-    connection: Literal["Online", "Offline", "Unknown"] = "Unknown"
-    connection_id: str = ""
-    last_seen: datetime | None = None
-    agent_version: str = ""
-    runtimes: dict[str, str] = {}
-    machine: str = ""
-    memory_bytes: int | None = None
-    disk_free_bytes: int | None = None
-    boot_id: str = ""
-    epoch: int = 0
-    counter: int = 0
-    slots: list[DeviceSlot] = []
-    code: str = ""
-    message: str = ""
+    connection: Literal["Online", "Offline", "Unknown"] = Field(
+        default="Unknown", description="Whether the board is connected to the broker."
+    )
+    connection_id: str = Field(
+        default="", description="The connection that said so last, so that a late farewell can't undo a new one."
+    )
+    last_seen: datetime | None = Field(default=None, description="When the board last said anything.")
+    agent_version: str = Field(default="", description="Version of the program on the board.")
+    runtimes: dict[str, str] = Field(default={}, description="Versions of the engines on the board, by name.")
+    machine: str = Field(default="", description="Processor architecture, as the board names it.")
+    memory_bytes: int | None = Field(default=None, description="Memory of the board.")
+    disk_free_bytes: int | None = Field(default=None, description="Room left for models.")
+    boot_id: str = Field(default="", description="Changes whenever the board starts.")
+    epoch: int = Field(default=0, description="The leader's epoch that the board follows.")
+    counter: int = Field(default=0, description="The newest desired state that the board has taken in.")
+    slots: list[DeviceSlot] = Field(default=[], description="The models on the board, one entry a slot.")
+    code: str = Field(default="", description="Stable code of the board's last error, empty when there is none.")
+    message: str = Field(default="", description="That error in plain words.")

@@ -36,12 +36,14 @@ class Part(BaseModel):
 class OwnerReference(Part):
     """The object that this one belongs to and is deleted with."""
 
-    api_version: str
-    kind: str
-    name: str
-    uid: str
-    controller: bool | None = None
-    block_owner_deletion: bool | None = None
+    api_version: str = Field(description="The owner's apiVersion.")
+    kind: str = Field(description="The owner's kind.")
+    name: str = Field(description="The owner's name.")
+    uid: str = Field(description="The owner's uid.")
+    controller: bool | None = Field(default=None, description="Whether the owner is the one that manages this object.")
+    block_owner_deletion: bool | None = Field(
+        default=None, description="Whether the owner waits for this object in a foreground deletion."
+    )
 
 
 class ObjectMeta(BaseModel):
@@ -65,12 +67,14 @@ class ObjectMeta(BaseModel):
 class Condition(Part):
     """metav1.Condition: one observation about an object, with the reason as a stable code."""
 
-    type: str
-    status: Literal["True", "False", "Unknown"]
-    reason: str
-    message: str = ""
-    last_transition_time: datetime
-    observed_generation: int | None = None
+    type: str = Field(description="What is observed, in CamelCase; one of a type.")
+    status: Literal["True", "False", "Unknown"] = Field(description="True, False or Unknown.")
+    reason: str = Field(description="A stable code in CamelCase.")
+    message: str = Field(default="", description="In plain words.")
+    last_transition_time: datetime = Field(description="When the status last changed.")
+    observed_generation: int | None = Field(
+        default=None, description="Generation of the object that this was observed at."
+    )
 
 
 LabelOperator = Literal["In", "NotIn", "Exists", "DoesNotExist"]
@@ -79,9 +83,9 @@ LabelOperator = Literal["In", "NotIn", "Exists", "DoesNotExist"]
 class LabelSelectorRequirement(Part):
     """One expression of a label selector."""
 
-    key: LabelKey
-    operator: LabelOperator
-    values: list[LabelValue] = []
+    key: LabelKey = Field(description="The label's key.")
+    operator: LabelOperator = Field(description="In and NotIn compare with values; Exists and DoesNotExist take none.")
+    values: list[LabelValue] = Field(default=[], description="Values of the label.")
 
 
 class LabelSelector(Part):
@@ -115,8 +119,14 @@ def label_holds(operator: LabelOperator, values: Sequence[str], value: str | Non
 class Status(Part):
     """What every status has. `observedGeneration` stays absent until a reconciler has seen the object."""
 
-    observed_generation: int | None = None
-    conditions: list[Condition] = []
+    observed_generation: int | None = Field(
+        default=None, description="Generation that the controller has acted on; absent until it has."
+    )
+    conditions: list[Condition] = Field(
+        default=[],
+        description="What is known about the object, one entry a type.",
+        json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
+    )
 
 
 def set_condition(

@@ -4,7 +4,8 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from litefleet_controller.resources.causes import Cause
-from litefleet_controller.resources.names import check_label, check_label_key, check_label_value, check_name
+from litefleet_controller.resources.values import shown
+from litefleet_controller.resources.wording import key_faults, label_faults, subdomain_faults, value_faults
 
 MAX_ANNOTATION_BYTES = 256 * 1024
 """Keys and values together, as in Kubernetes."""
@@ -16,7 +17,7 @@ def metadata_causes(metadata: Any, *, label_names: bool) -> list[Cause]:
     if not isinstance(metadata, dict):
         return [Cause("metadata", "FieldValueTypeInvalid", "must be an object", "TypeError")]
     return [
-        *_name(metadata.get("name"), check_label if label_names else check_name),
+        *_name(metadata.get("name"), label_faults if label_names else subdomain_faults),
         *_namespace(metadata.get("namespace")),
         *_labels(metadata.get("labels")),
         *_annotations(metadata.get("annotations")),
@@ -25,7 +26,7 @@ def metadata_causes(metadata: Any, *, label_names: bool) -> list[Cause]:
     ]
 
 
-def _name(name: Any, rule: Callable[[str], str]) -> Iterator[Cause]:
+def _name(name: Any, rule: Callable[[str], list[str]]) -> Iterator[Cause]:
     if not name:
         message = "Required value: name or generateName is required"
         yield Cause("metadata.name", "FieldValueRequired", message, "Required")
@@ -35,7 +36,7 @@ def _name(name: Any, rule: Callable[[str], str]) -> Iterator[Cause]:
 
 def _namespace(namespace: Any) -> Iterator[Cause]:
     if namespace is not None:
-        yield from _checked("metadata.namespace", namespace, check_label)
+        yield from _checked("metadata.namespace", namespace, label_faults)
 
 
 def _labels(labels: Any) -> Iterator[Cause]:
@@ -45,8 +46,8 @@ def _labels(labels: Any) -> Iterator[Cause]:
         yield Cause("metadata.labels", "FieldValueTypeInvalid", "must be an object", "TypeError")
         return
     for key, value in labels.items():
-        yield from _checked("metadata.labels", key, check_label_key)
-        yield from _checked(f"metadata.labels.{key}", value, check_label_value)
+        yield from _checked("metadata.labels", key, key_faults)
+        yield from _checked("metadata.labels", value, value_faults)
 
 
 def _annotations(annotations: Any) -> Iterator[Cause]:
@@ -56,13 +57,13 @@ def _annotations(annotations: Any) -> Iterator[Cause]:
         yield Cause("metadata.annotations", "FieldValueTypeInvalid", "must be an object", "TypeError")
         return
     for key, value in annotations.items():
-        yield from _checked("metadata.annotations", key, lambda k: check_label_key(k.lower()))
+        yield from _checked("metadata.annotations", key, lambda k: key_faults(k.lower()))
         if not isinstance(value, str):
             yield _not_text(f"metadata.annotations.{key}")
     size = sum(len(str(part)) for pair in annotations.items() for part in pair)
     if size > MAX_ANNOTATION_BYTES:
-        message = f"Too long: {size} of at most {MAX_ANNOTATION_BYTES} bytes"
-        yield Cause("metadata.annotations", "FieldValueInvalid", message, "TooLarge")
+        message = f"Too long: may not be more than {MAX_ANNOTATION_BYTES} bytes"
+        yield Cause("metadata.annotations", "FieldValueTooLong", message, "TooLarge")
 
 
 def _finalizers(finalizers: Any) -> Iterator[Cause]:
@@ -71,8 +72,8 @@ def _finalizers(finalizers: Any) -> Iterator[Cause]:
     if not isinstance(finalizers, list):
         yield Cause("metadata.finalizers", "FieldValueTypeInvalid", "must be a list", "TypeError")
         return
-    for number, finalizer in enumerate(finalizers):
-        yield from _checked(f"metadata.finalizers[{number}]", finalizer, check_label_key)
+    for finalizer in finalizers:
+        yield from _checked("metadata.finalizers", finalizer, key_faults)
 
 
 def _owners(owners: Any) -> Iterator[Cause]:
@@ -82,26 +83,35 @@ def _owners(owners: Any) -> Iterator[Cause]:
         yield Cause("metadata.ownerReferences", "FieldValueTypeInvalid", "must be a list", "TypeError")
         return
     for number, owner in enumerate(owners):
-        place = f"metadata.ownerReferences[{number}]"
         if not isinstance(owner, dict):
-            yield Cause(place, "FieldValueTypeInvalid", "must be an object", "TypeError")
+            yield Cause(
+                f"metadata.ownerReferences[{number}]", "FieldValueTypeInvalid", "must be an object", "TypeError"
+            )
             continue
         for field in _OWNER_FIELDS:
-            value = owner.get(field)
+            place, value = f"metadata.ownerReferences.{field}", owner.get(field)
             if not value:
-                yield Cause(f"{place}.{field}", "FieldValueRequired", "Required value", "Required")
+                yield Cause(place, "FieldValueInvalid", 'Invalid value: "": must not be empty', "Required")
             elif not isinstance(value, str):
-                yield _not_text(f"{place}.{field}")
+                yield _not_text(place)
+    yield from _controllers([o for o in owners if isinstance(o, dict) and o.get("controller") is True], owners)
 
 
-def _checked(field: str, value: object, rule: Callable[[str], str]) -> Iterator[Cause]:
+def _controllers(leading: list[dict[str, Any]], owners: list[Any]) -> Iterator[Cause]:
+    if len(leading) > 1:
+        one, other = (f"{o.get('kind')}/{o.get('name')}" for o in leading[:2])
+        text = f'Only one reference can have Controller set to true. Found "true" in references for {one} and {other}'
+        yield Cause(
+            "metadata.ownerReferences", "FieldValueInvalid", f"Invalid value: {shown(owners)}: {text}", "Invalid"
+        )
+
+
+def _checked(field: str, value: object, faults: Callable[[str], list[str]]) -> Iterator[Cause]:
     if not isinstance(value, str):
         yield _not_text(field)
         return
-    try:
-        rule(value)
-    except ValueError as e:
-        yield Cause(field, "FieldValueInvalid", f"Invalid value: {_short(value)}: {e}", "InvalidName")
+    for fault in faults(value):
+        yield Cause(field, "FieldValueInvalid", f"Invalid value: {_short(value)}: {fault}", "InvalidName")
 
 
 def _not_text(field: str) -> Cause:
@@ -109,4 +119,8 @@ def _not_text(field: str) -> Cause:
 
 
 def _short(text: str) -> str:
-    return f'"{text}"' if len(text) <= 60 else f'"{text[:57]}..."'
+    return shown(text if len(text) <= _SHOWN else f"{text[:_SHOWN]}...")
+
+
+_SHOWN = 300
+"""Characters of a bad value that are repeated in the message."""

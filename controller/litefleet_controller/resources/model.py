@@ -36,7 +36,7 @@ class PreprocessSpec(Part):
     resize: tuple[int, int] | None = Field(default=None, description="Height and width in pixels.")
     channels: Literal[1, 3] | None = Field(default=None, description="1 for grey, 3 for RGB.")
     scale: float = Field(default=1.0, description="Multiplier, e.g. 0.003921568 for 0..255 to 0..1.")
-    offset: float = 0.0
+    offset: float = Field(default=0.0, description="Added after the multiplication.")
 
 
 class Input(Part):
@@ -48,9 +48,11 @@ class Input(Part):
 class PostprocessSpec(Part):
     """From the model's output to an answer."""
 
-    kind: Literal["classification", "none"] = "classification"
+    kind: Literal["classification", "none"] = Field(
+        default="classification", description="classification picks labels; none passes the output on."
+    )
     activation: Literal["none", "softmax"] = Field(default="none", description="softmax when the model ends in logits.")
-    top_k: int = Field(default=1, ge=1, le=100)
+    top_k: int = Field(default=1, ge=1, le=100, description="How many labels an answer holds, the likeliest first.")
 
 
 class Output(Part):
@@ -73,7 +75,7 @@ class Evaluation(Part):
     """Inputs that each variant must answer as the source does before any board gets it."""
 
     uri: str = Field(description="An .npz with x (inputs before pre-processing) and y (class numbers).")
-    metric: Literal["accuracy"] = "accuracy"
+    metric: Literal["accuracy"] = Field(default="accuracy", description="What is compared.")
 
     _uri = field_validator("uri")(check_uri)
 
@@ -91,8 +93,8 @@ class ModelSpec(Part):
 class VersionRef(Part):
     """A version of a model."""
 
-    name: Label
-    number: int
+    name: Label = Field(description="Name of the ModelVersion.")
+    number: int = Field(description="Its number.")
 
 
 class ModelStatus(Status):
@@ -104,45 +106,45 @@ class ModelStatus(Status):
 class ModelVersionSpec(ModelSpec):
     """A Model's spec as it was, and which version that makes it. Immutable."""
 
-    model_ref: Label
-    version: int = Field(ge=1)
+    model_ref: Label = Field(description="Name of the Model that this is a version of.")
+    version: int = Field(ge=1, description="Number of the version, counted from 1.")
 
 
 class TensorStatus(Part):
     """One tensor of a variant's signature."""
 
-    name: str
-    shape: list[int]
-    dtype: str
-    scale: float | None = None
-    zero_point: int | None = None
+    name: str = Field(description="Name of the tensor.")
+    shape: list[int] = Field(description="Its dimensions, all fixed.")
+    dtype: str = Field(description="Type of its elements, e.g. int8.")
+    scale: float | None = Field(default=None, description="Quantization: what a step of an integer stands for.")
+    zero_point: int | None = Field(default=None, description="Quantization: the integer that stands for zero.")
 
 
 class Variant(Part):
     """One converted, proven file."""
 
-    recipe: str
+    recipe: str = Field(description="How it was made: float32, float16, dynamic-int8 or int8.")
     artifact: Digest = Field(description="Digest of the signed artifact manifest that boards fetch.")
     digest: Digest = Field(description="Digest of the .tflite file.")
-    size_bytes: int
+    size_bytes: int = Field(description="Size of the .tflite file.")
     agreement: float = Field(description="Share of evaluation samples with the same top answer as the source.")
-    accuracy: float | None = None
-    source_accuracy: float | None = None
-    operators: dict[str, int] = {}
-    inputs: list[TensorStatus] = []
-    outputs: list[TensorStatus] = []
-    golden_samples: int = 0
-    toolchain: dict[str, str] = {}
-    cached: bool = False
-    seconds: float = 0.0
+    accuracy: float | None = Field(default=None, description="Its accuracy on the evaluation set.")
+    source_accuracy: float | None = Field(default=None, description="The source's accuracy on the same set.")
+    operators: dict[str, int] = Field(default={}, description="How often each operator occurs.")
+    inputs: list[TensorStatus] = Field(default=[], description="The tensors that go in.")
+    outputs: list[TensorStatus] = Field(default=[], description="The tensors that come out.")
+    golden_samples: int = Field(default=0, description="Samples that a board runs before it serves the model.")
+    toolchain: dict[str, str] = Field(default={}, description="Versions of what made it, by name.")
+    cached: bool = Field(default=False, description="Whether an earlier conversion was used again.")
+    seconds: float = Field(default=0.0, description="How long the conversion took.")
 
 
 class Refusal(Part):
     """A rung of the ladder that was not good enough, with its numbers."""
 
-    recipe: str
-    code: str
-    message: str
+    recipe: str = Field(description="The rung.")
+    code: str = Field(description="Stable code of the reason.")
+    message: str = Field(description="The reason, with the numbers.")
 
 
 ClassState = Literal["Pending", "Converting", "Ready", "Refused", "Failed"]
@@ -151,21 +153,23 @@ ClassState = Literal["Pending", "Converting", "Ready", "Refused", "Failed"]
 class ClassVariant(Part):
     """What a version is for one class of board."""
 
-    device_class: Label
-    state: ClassState
-    message: str = ""
+    device_class: Label = Field(description="Name of the DeviceClass.")
+    state: ClassState = Field(description="How far it is.")
+    message: str = Field(default="", description="What it waits for or why there is no variant.")
     code: str = Field(default="", description="Why there is no variant, when there is none.")
-    stage: str = ""
-    percent: int = 0
+    stage: str = Field(default="", description="What the converter is doing.")
+    percent: int = Field(default=0, description="How much of it is done.")
     variant: Variant | None = None
-    refusals: list[Refusal] = []
-    attempts: int = 0
+    refusals: list[Refusal] = Field(default=[], description="Rungs of the ladder that were tried and refused.")
+    attempts: int = Field(default=0, description="How often it was tried.")
     class_generation: int = Field(default=0, description="Generation of the DeviceClass that this was decided for.")
 
 
 class ModelVersionStatus(Status):
     """A variant for each class in use."""
 
-    phase: Literal["Pending", "Converting", "Ready", "PartlyRefused", "Refused", "Failed"] = "Pending"
-    message: str = ""
-    classes: list[ClassVariant] = []
+    phase: Literal["Pending", "Converting", "Ready", "PartlyRefused", "Refused", "Failed"] = Field(
+        default="Pending", description="How far the conversion for all classes is."
+    )
+    message: str = Field(default="", description="What it waits for or why it failed.")
+    classes: list[ClassVariant] = Field(default=[], description="What the version is for each class in use.")

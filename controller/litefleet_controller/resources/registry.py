@@ -2,17 +2,20 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from litefleet_controller.resources.device import DeviceClassSpec, DeviceClassStatus, DeviceSpec, DeviceStatus
-from litefleet_controller.resources.meta import GROUP, VERSION, Part, Status
+from litefleet_controller.resources.meta import GROUP, VERSION, Part
 from litefleet_controller.resources.model import ModelSpec, ModelStatus, ModelVersionSpec, ModelVersionStatus
+from litefleet_controller.resources.modelcheck import Check, model_check
 from litefleet_controller.resources.rollout import (
     AnalysisTemplateSpec,
     AnalysisTemplateStatus,
     ModelRolloutSpec,
     ModelRolloutStatus,
 )
+from litefleet_controller.resources.schema import Schema, compile_schema
+from litefleet_controller.resources.structural import object_document
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,14 +32,25 @@ class Column:
 
 
 @dataclass(frozen=True, slots=True)
+class Scale:
+    """Where a kind's `/scale` finds what it speaks of, as paths such as `.spec.replicas`."""
+
+    spec_replicas: str
+    status_replicas: str
+    label_selector: str = ""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Kind:
     """One kind."""
 
     kind: str
     plural: str
     singular: str
-    spec: type[Part]
-    status: type[Status]
+    schema: Schema
+    """Of the whole object."""
+    check: Check | None = None
+    """What is checked beyond the schema."""
     short_names: tuple[str, ...] = ()
     categories: tuple[str, ...] = ("litefleet",)
     columns: tuple[Column, ...] = ()
@@ -45,6 +59,10 @@ class Kind:
     immutable_spec: bool = False
     label_names: bool = True
     """Whether names must be RFC 1123 labels (63 characters, no dots) because they become topic levels."""
+    namespaced: bool = True
+    has_status: bool = True
+    """Whether status is a subresource: then it is written through `/status` only."""
+    scale: Scale | None = None
     group: str = GROUP
     version: str = VERSION
 
@@ -54,18 +72,32 @@ class Kind:
         return f"{self.group}/{self.version}"
 
 
+def _declared(kind: str, short_names: tuple[str, ...], spec: type[Part], status: type[Part], **more: Any) -> Kind:
+    """A kind that models declare: one source for its schema, its checks and its OpenAPI."""
+    singular = kind.lower()
+    return Kind(
+        kind,
+        f"{singular}es" if singular.endswith("s") else f"{singular}s",
+        singular,
+        compile_schema(object_document(spec, status), embedded=True),
+        model_check(spec, status),
+        short_names,
+        **more,
+    )
+
+
 _AGE = Column("Age", ".metadata.creationTimestamp", "date")
 
-MODEL = Kind(
-    "Model", "models", "model", ModelSpec, ModelStatus, ("mdl",),
+MODEL = _declared(
+    "Model", ("mdl",), ModelSpec, ModelStatus,
     columns=(
         Column("Format", ".spec.source.format"),
         Column("Latest", ".status.latestVersion.name"),
         _AGE,
     ),
 )  # fmt: skip
-MODEL_VERSION = Kind(
-    "ModelVersion", "modelversions", "modelversion", ModelVersionSpec, ModelVersionStatus, ("mv",),
+MODEL_VERSION = _declared(
+    "ModelVersion", ("mv",), ModelVersionSpec, ModelVersionStatus,
     columns=(
         Column("Model", ".spec.modelRef"),
         Column("Version", ".spec.version", "integer"),
@@ -76,8 +108,8 @@ MODEL_VERSION = Kind(
     selectable_fields=(".spec.modelRef", ".status.phase"),
     immutable_spec=True,
 )  # fmt: skip
-DEVICE_CLASS = Kind(
-    "DeviceClass", "deviceclasses", "deviceclass", DeviceClassSpec, DeviceClassStatus, ("dc",),
+DEVICE_CLASS = _declared(
+    "DeviceClass", ("dc",), DeviceClassSpec, DeviceClassStatus,
     columns=(
         Column("Runtime", ".spec.runtime"),
         Column("Variants", ".spec.variants"),
@@ -85,8 +117,8 @@ DEVICE_CLASS = Kind(
         _AGE,
     ),
 )  # fmt: skip
-DEVICE = Kind(
-    "Device", "devices", "device", DeviceSpec, DeviceStatus, ("dev",),
+DEVICE = _declared(
+    "Device", ("dev",), DeviceSpec, DeviceStatus,
     columns=(
         Column("Class", ".spec.class"),
         Column("Connection", ".status.connection"),
@@ -98,9 +130,8 @@ DEVICE = Kind(
     ),
     selectable_fields=(".spec.class", ".status.connection"),
 )  # fmt: skip
-MODEL_ROLLOUT = Kind(
-    "ModelRollout", "modelrollouts", "modelrollout", ModelRolloutSpec, ModelRolloutStatus,
-    ("mro", "rollout", "rollouts"),
+MODEL_ROLLOUT = _declared(
+    "ModelRollout", ("mro", "rollout", "rollouts"), ModelRolloutSpec, ModelRolloutStatus,
     columns=(
         Column("Model", ".spec.modelRef.name"),
         Column("Target", ".status.targetVersion"),
@@ -111,8 +142,8 @@ MODEL_ROLLOUT = Kind(
     ),
     selectable_fields=(".spec.modelRef.name", ".status.phase"),
 )  # fmt: skip
-ANALYSIS_TEMPLATE = Kind(
-    "AnalysisTemplate", "analysistemplates", "analysistemplate", AnalysisTemplateSpec, AnalysisTemplateStatus, ("at",),
+ANALYSIS_TEMPLATE = _declared(
+    "AnalysisTemplate", ("at",), AnalysisTemplateSpec, AnalysisTemplateStatus,
     columns=(Column("Min-Samples", ".spec.minSamples", "integer"), _AGE),
     label_names=False,
 )  # fmt: skip

@@ -1,5 +1,9 @@
 """What the store refuses."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
 from litefleet_controller.store.interface import Key
 
 
@@ -38,6 +42,34 @@ class ConflictError(StoreError):
     def __init__(self, key: Key, message: str = "") -> None:
         super().__init__(message or f"{key.kind} {key.name!r} has been modified; read the latest version and try again")
         self.key = key
+
+
+class PreconditionError(ConflictError):
+    """A delete named a uid or a resourceVersion that the object doesn't have."""
+
+
+@dataclass(frozen=True, slots=True)
+class ApplyConflict:
+    """A field that an apply would change, and who owns it (as a message names it, with quotes)."""
+
+    manager: str
+    field: str
+
+
+class ApplyConflictError(StoreError):
+    """An apply would change fields that others own: leave them out, take them over by force, or agree."""
+
+    def __init__(self, conflicts: Sequence[ApplyConflict]) -> None:
+        if len(conflicts) == 1:
+            text = f"1 conflict: conflict with {conflicts[0].manager}: {conflicts[0].field}"
+        else:
+            by_manager = groupby(conflicts, key=lambda c: c.manager)
+            lines = [
+                line for who, of in by_manager for line in (f"conflicts with {who}:", *(f"- {c.field}" for c in of))
+            ]
+            text = f"{len(conflicts)} conflicts: " + "\n".join(lines)
+        super().__init__(f"Apply failed with {text}")
+        self.conflicts = conflicts
 
 
 class PatchError(StoreError):

@@ -12,6 +12,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Literal, Protocol, TypeVar
 
+from litefleet_controller.resources.pruning import UnknownField
+
 Json = dict[str, Any]
 
 
@@ -93,6 +95,8 @@ class Query:
     limit: int | None = None
     after: tuple[str, str] | None = None
     """(namespace, name) of the last object of the page before."""
+    at: int | None = None
+    """A list's resourceVersion, when it isn't to be the newest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +108,11 @@ class Page:
     remaining: int = 0
     """Objects after this page."""
 
+    def bodies(self) -> Sequence[bytes]:
+        """The objects' bytes. Records that are read from rows are only made when somebody looks at them."""
+        ready: Callable[[], Sequence[bytes]] | None = getattr(self.records, "bodies", None)
+        return ready() if ready is not None else [r.body for r in self.records]
+
 
 @dataclass(frozen=True, slots=True)
 class Patch:
@@ -111,6 +120,8 @@ class Patch:
 
     type: Literal["merge", "json"]
     body: Any
+    on_unknown: Callable[[Sequence[UnknownField]], None] | None = None
+    """Told of fields that the kind doesn't have, which are then left out. Without it they are refused."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +132,21 @@ class Deletion:
     gone: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """What an apply did."""
+
+    record: Record
+    created: bool
+
+
 Subresource = Literal["", "status"]
+OWN_MANAGER = "litefleet"
+"""The field manager of litefleet's own writes."""
+MAX_MANAGER_BYTES = 128
+"""Longest name of a field manager."""
+Propagation = Literal["Background", "Foreground", "Orphan"]
+"""What becomes of an object's dependents when it is deleted."""
 
 T_co = TypeVar("T_co", covariant=True)
 
@@ -146,28 +171,76 @@ class Objects(Protocol):
         ...
 
     async def list(self, query: Query) -> Page:
-        """A page of objects."""
+        """A page of objects.
+
+        Raises: ExpiredError, the query's version is older than the history that is kept.
+        """
         ...
 
-    async def create(self, body: Json, *, dry_run: bool = False) -> Record:
-        """Raises: AlreadyExistsError, resources.admission.InvalidError, NamespaceNotFoundError."""
+    async def create(self, body: Json, *, manager: str = OWN_MANAGER, dry_run: bool = False) -> Record:
+        """`manager` owns the fields, here and in all that follow (metadata.managedFields).
+
+        Raises: AlreadyExistsError, resources.admission.InvalidError, NamespaceNotFoundError.
+        """
         ...
 
-    async def replace(self, key: Key, body: Json, *, subresource: Subresource = "", dry_run: bool = False) -> Record:
+    async def replace(
+        self,
+        key: Key,
+        body: Json,
+        *,
+        subresource: Subresource = "",
+        manager: str = OWN_MANAGER,
+        dry_run: bool = False,
+    ) -> Record:
         """PUT. The body's metadata.resourceVersion is the precondition.
 
         Raises: NotFoundError, ConflictError, InvalidError.
         """
         ...
 
-    async def patch(self, key: Key, patch: Patch, *, subresource: Subresource = "", dry_run: bool = False) -> Record:
+    async def patch(
+        self,
+        key: Key,
+        patch: Patch,
+        *,
+        subresource: Subresource = "",
+        manager: str = OWN_MANAGER,
+        dry_run: bool = False,
+    ) -> Record:
         """Retried inside against concurrent writers, unless the patch names a resourceVersion.
 
         Raises: NotFoundError, ConflictError, InvalidError, PatchError.
         """
         ...
 
-    async def mutate(self, key: Key, change: Callable[[Json], Json | None], *, subresource: Subresource = "") -> Record:
+    async def apply(
+        self,
+        key: Key,
+        body: Json,
+        *,
+        manager: str,
+        force: bool = False,
+        subresource: Subresource = "",
+        dry_run: bool = False,
+    ) -> Applied:
+        """Server-side apply: `body` is all that `manager` wants to own of the object, which is made when missing.
+
+        `body` names apiVersion, kind, and name and namespace in its metadata.
+
+        Raises: NotFoundError (a subresource of a missing object), NamespaceNotFoundError, ConflictError,
+        ApplyConflictError (others own what it would change, and it has no `force`), InvalidError.
+        """
+        ...
+
+    async def mutate(
+        self,
+        key: Key,
+        change: Callable[[Json], Json | None],
+        *,
+        subresource: Subresource = "",
+        manager: str = OWN_MANAGER,
+    ) -> Record:
         """Read, change, compare and swap, again on conflict. `change` gives None to leave the object as it is.
 
         Raises: NotFoundError, InvalidError.
@@ -175,9 +248,18 @@ class Objects(Protocol):
         ...
 
     async def delete(
-        self, key: Key, *, uid: str | None = None, resource_version: int | None = None, dry_run: bool = False
+        self,
+        key: Key,
+        *,
+        uid: str | None = None,
+        resource_version: int | None = None,
+        propagation: Propagation | None = None,
+        dry_run: bool = False,
     ) -> Deletion:
-        """Raises: NotFoundError, ConflictError (a precondition that doesn't hold)."""
+        """Without `propagation` dependents go in the background, unless the object's finalizers say otherwise.
+
+        Raises: NotFoundError, PreconditionError.
+        """
         ...
 
     def watch(self, query: Query, since: int | None) -> Stream[Event]:

@@ -6,16 +6,22 @@ does, and when a delete marks the object.
 """
 
 import hashlib
+from collections.abc import Collection
 from datetime import datetime
 from typing import Any
 
 from litefleet_controller.resources.admission import Cause, InvalidError, admit, check_status
 from litefleet_controller.resources.registry import Kind
+from litefleet_controller.resources.values import same
+from litefleet_controller.store.apply.fieldset import key_step, value_step
+from litefleet_controller.store.apply.tracking import disowned
 from litefleet_controller.store.errors import ConflictError
-from litefleet_controller.store.interface import Json, Key, Subresource
+from litefleet_controller.store.interface import Json, Key, Propagation, Subresource
 from litefleet_controller.store.records import timestamp
 
 _CLIENT_METADATA = ("labels", "annotations", "finalizers", "ownerReferences")
+FOREGROUND, ORPHAN = "foregroundDeletion", "orphan"
+"""The collector's finalizers: the object waits for its dependents to be gone, or to be set free."""
 _SUFFIX_LETTERS = "bcdfghjklmnpqrstvwxz2456789"
 _GENERATED_NAME_MAX = 63
 
@@ -68,7 +74,7 @@ def created(kind: Kind, body: Json, *, uid: str, now: datetime) -> Json:
         **_client_metadata(given),
     }
     admitted = admit(kind, {"metadata": metadata, "spec": body.get("spec")}, None)
-    return {"apiVersion": kind.api_version, "kind": kind.kind, "metadata": metadata, "spec": admitted["spec"]}
+    return {"apiVersion": kind.api_version, "kind": kind.kind, **admitted}
 
 
 def updated(kind: Kind, old: Json, body: Json, subresource: Subresource) -> Json:
@@ -83,12 +89,12 @@ def updated(kind: Kind, old: Json, body: Json, subresource: Subresource) -> Json
     if subresource == "status":
         return _with_status(kind, old, body.get("status"))
     metadata = {k: v for k, v in old["metadata"].items() if k not in _CLIENT_METADATA} | _client_metadata(given)
-    spec = admit(kind, {"metadata": metadata, "spec": body.get("spec")}, old)["spec"]
+    admitted = admit(kind, {"metadata": metadata, "spec": body.get("spec")}, old)
     if "deletionTimestamp" in metadata:
         _refuse_new_finalizers(kind, old, metadata)
-    if spec != old.get("spec"):
+    if not same(admitted.get("spec"), old.get("spec")):
         metadata["generation"] = old["metadata"]["generation"] + 1
-    return {**old, "metadata": metadata, "spec": spec}
+    return {**{k: v for k, v in old.items() if k != "spec"}, **admitted, "metadata": metadata}
 
 
 def check_version(kind: Kind, key: Key, body: Json, current: str) -> None:
@@ -119,16 +125,47 @@ def marked(old: Json, now: datetime) -> Json:
     return {**old, "metadata": {**metadata, **mark}}
 
 
+def doomed(old: Json, propagation: Propagation | None) -> Json:
+    """`old` with the collector's finalizers that a delete with this propagation asks for; None leaves them."""
+    if propagation is None:
+        return old
+    before = old["metadata"].get("finalizers") or []
+    wanted = {"Foreground": FOREGROUND, "Orphan": ORPHAN}.get(propagation)
+    kept = [f for f in before if f not in (FOREGROUND, ORPHAN) or f == wanted]
+    return _with_finalizers(old, kept if wanted is None or wanted in kept else [*kept, wanted])
+
+
+def released(body: Json, finalizer: str) -> Json:
+    """`body` without a finalizer."""
+    kept = [f for f in body["metadata"].get("finalizers") or () if f != finalizer]
+    gone: dict[str, Any] = {value_step(finalizer): {}}
+    lost = {"f:metadata": {"f:finalizers": gone if kept else {".": {}, **gone}}}
+    return disowned(_with_finalizers(body, kept), lost)
+
+
+def _with_finalizers(body: Json, finalizers: list[str]) -> Json:
+    metadata = {k: v for k, v in body["metadata"].items() if k != "finalizers"}
+    return {**body, "metadata": {**metadata, **({"finalizers": finalizers} if finalizers else {})}}
+
+
 def is_finished(body: Json) -> bool:
     """Whether it was deleted and nothing holds it any more."""
     return "deletionTimestamp" in body["metadata"] and not body["metadata"].get("finalizers")
 
 
-def without_owner(body: Json, uid: str) -> Json:
-    """`body` without the references to an owner that is gone."""
-    kept = [o for o in body["metadata"].get("ownerReferences", ()) if o["uid"] != uid]
+def without_owners(body: Json, uids: Collection[str]) -> Json:
+    """`body` without the references to owners that are gone."""
+    kept = [o for o in body["metadata"].get("ownerReferences", ()) if o["uid"] not in uids]
     metadata = {k: v for k, v in body["metadata"].items() if k != "ownerReferences"}
-    return {**body, "metadata": {**metadata, **({"ownerReferences": kept} if kept else {})}}
+    gone: dict[str, Any] = {key_step({"uid": uid}): {} for uid in uids}
+    lost = {"f:metadata": {"f:ownerReferences": gone if kept else {".": {}, **gone}}}
+    return disowned({**body, "metadata": {**metadata, **({"ownerReferences": kept} if kept else {})}}, lost)
+
+
+def unblocking(body: Json) -> Json:
+    """`body` no longer in the way of its owners' foreground deletion."""
+    owners = [{**o, "blockOwnerDeletion": False} for o in body["metadata"].get("ownerReferences", ())]
+    return {**body, "metadata": {**body["metadata"], "ownerReferences": owners}}
 
 
 def _with_status(kind: Kind, old: Json, status: Any) -> Json:

@@ -8,34 +8,43 @@ selectors; rows and history in transaction; watches in watching.
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import func, select
 
-from litefleet_controller.resources.admission import Cause, InvalidError
+from litefleet_controller.resources.admission import Cause, InvalidError, prune
 from litefleet_controller.resources.registry import Kind, Registry
+from litefleet_controller.store.apply.applying import apply
+from litefleet_controller.store.apply.managers import encode
+from litefleet_controller.store.apply.shapes import whole
+from litefleet_controller.store.apply.tracking import Writer, settled, tracked, with_entries
 from litefleet_controller.store.database import Database
 from litefleet_controller.store.errors import (
     AlreadyExistsError,
-    ConflictError,
     NamespaceNotFoundError,
     NotFoundError,
+    PreconditionError,
 )
 from litefleet_controller.store.interface import (
+    OWN_MANAGER,
+    Applied,
     Deletion,
     Json,
     Key,
     Page,
     Patch,
+    Propagation,
     Query,
     Record,
     Subresource,
 )
-from litefleet_controller.store.lifecycle import check_version, created, updated
+from litefleet_controller.store.lifecycle import check_version, created, doomed, updated
+from litefleet_controller.store.past import PastList
 from litefleet_controller.store.patching import apply_patch
-from litefleet_controller.store.records import key_of, record_of
+from litefleet_controller.store.records import Stored, key_of, record_of, timestamp, without_version
 from litefleet_controller.store.selectors import after, check_fields, condition
 from litefleet_controller.store.tables import OBJECTS, REVISION
-from litefleet_controller.store.transaction import LISTED, ObjectTransaction, Retention, Stored, record_of_row
+from litefleet_controller.store.transaction import LISTED, ObjectTransaction, Retention, Rows, record_of_row
 from litefleet_controller.store.watching import ChangeFeed, Watcher
 
 EVENT_KIND = "Event"
@@ -89,6 +98,8 @@ class SqlObjects:
             wanted = wanted.limit(query.limit)
         async with self._database.reading() as connection:
             version: int = (await connection.execute(select(REVISION.c.value))).scalar_one()
+            if query.at is not None and query.at < version:
+                return await PastList(connection, query, query.at, self._selectable(query.kind)).page()
             rows = (await connection.execute(wanted)).all()
             remaining = 0
             if rows and len(rows) == query.limit:
@@ -98,12 +109,13 @@ class SqlObjects:
                     .where(selected, after((rows[-1].namespace, rows[-1].name)))
                 )
                 remaining = (await connection.execute(rest)).scalar_one()
-        return Page([record_of_row(row) for row in rows], version, remaining)
+        return Page(Rows(rows) if rows else [], version, remaining)
 
-    async def create(self, body: Json, *, dry_run: bool = False) -> Record:
+    async def create(self, body: Json, *, manager: str = OWN_MANAGER, dry_run: bool = False) -> Record:
         """See `interface.Objects.create`."""
         kind = self._kind(body.get("kind"))
         async with self.transaction() as writes:
+            writer = _writer(kind, manager, writes.now)
             for attempt in range(_NAME_ATTEMPTS):
                 new = created(kind, body, uid=self._uid(), now=writes.now)
                 key = key_of(new)
@@ -111,49 +123,113 @@ class SqlObjects:
                     raise NamespaceNotFoundError(key.namespace)
                 taken = await writes.load(key)
                 if taken is None:
-                    return record_of(new) if dry_run else await writes.insert(new)
+                    owned = tracked(whole(kind.schema), None, new, _entries_in(body), writer)
+                    return record_of(owned) if dry_run else await writes.insert(owned)
                 if "generateName" not in new["metadata"] or attempt == _NAME_ATTEMPTS - 1:
                     raise AlreadyExistsError(key, being_deleted="deletionTimestamp" in taken.body["metadata"])
         raise AssertionError("the loop returns or raises")
 
-    async def replace(self, key: Key, body: Json, *, subresource: Subresource = "", dry_run: bool = False) -> Record:
+    async def replace(
+        self,
+        key: Key,
+        body: Json,
+        *,
+        subresource: Subresource = "",
+        manager: str = OWN_MANAGER,
+        dry_run: bool = False,
+    ) -> Record:
         """See `interface.Objects.replace`."""
 
-        def replaced(kind: Kind, old: Json) -> Json:
+        def replaced(kind: Kind, old: Json, now: datetime) -> Json:
             check_version(kind, key, body, old["metadata"]["resourceVersion"])
-            return updated(kind, old, body, subresource)
+            return _updated(kind, old, body, _writer(kind, manager, now, subresource))
 
         return await self._update(key, replaced, dry_run=dry_run)
 
-    async def patch(self, key: Key, patch: Patch, *, subresource: Subresource = "", dry_run: bool = False) -> Record:
+    async def patch(
+        self,
+        key: Key,
+        patch: Patch,
+        *,
+        subresource: Subresource = "",
+        manager: str = OWN_MANAGER,
+        dry_run: bool = False,
+    ) -> Record:
         """See `interface.Objects.patch`."""
 
-        def patched(kind: Kind, old: Json) -> Json:
+        def patched(kind: Kind, old: Json, now: datetime) -> Json:
             body = apply_patch(old, patch)
+            if patch.on_unknown is not None:
+                body, unknown = prune(kind, body)
+                patch.on_unknown(unknown)
             check_version(kind, key, body, old["metadata"]["resourceVersion"])
-            return updated(kind, old, body, subresource)
+            return _updated(kind, old, body, _writer(kind, manager, now, subresource))
 
         return await self._update(key, patched, dry_run=dry_run)
 
-    async def mutate(self, key: Key, change: Callable[[Json], Json | None], *, subresource: Subresource = "") -> Record:
+    async def apply(
+        self,
+        key: Key,
+        body: Json,
+        *,
+        manager: str,
+        force: bool = False,
+        subresource: Subresource = "",
+        dry_run: bool = False,
+    ) -> Applied:
+        """See `interface.Objects.apply`."""
+        kind = self._kind(key.kind)
+        async with self.transaction() as writes:
+            writer = _writer(kind, manager, writes.now, subresource)
+            stored = await writes.load(key)
+            if stored is None and subresource:
+                raise NotFoundError(key)
+            if stored is None and not await writes.namespace_exists(key.namespace):
+                raise NamespaceNotFoundError(key.namespace)
+            live = None if stored is None else stored.body
+            outcome = apply(whole(kind.schema), live, body, writer, force=force)
+            if stored is None:
+                new = created(kind, without_version(outcome.body), uid=self._uid(), now=writes.now)
+                owned = with_entries(new, encode(outcome.managed))
+                return Applied(record_of(owned) if dry_run else await writes.insert(owned), created=True)
+            if outcome.body["metadata"].get("resourceVersion"):
+                check_version(kind, key, outcome.body, stored.body["metadata"]["resourceVersion"])
+            new = updated(kind, stored.body, outcome.body, subresource)
+            owned = settled(stored.body, new, outcome.managed)
+            return Applied(record_of(owned) if dry_run else await writes.update(stored, owned), created=False)
+
+    async def mutate(
+        self,
+        key: Key,
+        change: Callable[[Json], Json | None],
+        *,
+        subresource: Subresource = "",
+        manager: str = OWN_MANAGER,
+    ) -> Record:
         """See `interface.Objects.mutate`. `change` runs once, inside the transaction: it must be quick."""
 
-        def changed(kind: Kind, old: Json) -> Json:
+        def changed(kind: Kind, old: Json, now: datetime) -> Json:
             body = change(record_of(old).json())
-            return old if body is None else updated(kind, old, body, subresource)
+            return old if body is None else _updated(kind, old, body, _writer(kind, manager, now, subresource))
 
         return await self._update(key, changed, dry_run=False)
 
     async def delete(
-        self, key: Key, *, uid: str | None = None, resource_version: int | None = None, dry_run: bool = False
+        self,
+        key: Key,
+        *,
+        uid: str | None = None,
+        resource_version: int | None = None,
+        propagation: Propagation | None = None,
+        dry_run: bool = False,
     ) -> Deletion:
         """See `interface.Objects.delete`."""
         async with self.transaction() as writes:
             stored = await self._stored(writes, key)
             _check_preconditions(stored.record, uid, resource_version)
             if dry_run:
-                return Deletion(stored.record, gone=not stored.body["metadata"].get("finalizers"))
-            return Deletion(*await writes.delete(stored))
+                return Deletion(stored.record, gone=not doomed(stored.body, propagation)["metadata"].get("finalizers"))
+            return Deletion(*await writes.delete(stored, propagation))
 
     def watch(self, query: Query, since: int | None) -> Watcher:
         """See `interface.Objects.watch`.
@@ -191,13 +267,15 @@ class SqlObjects:
         Raises:
             InvalidError: the status doesn't fit the kind.
         """
-        return updated(self._kind(stored.record.key.kind), stored.body, {"status": status}, "status")
+        kind = self._kind(stored.record.key.kind)
+        writer = _writer(kind, OWN_MANAGER, self._clock(), "status")
+        return _updated(kind, stored.body, {"status": status}, writer)
 
-    async def _update(self, key: Key, change: Callable[[Kind, Json], Json], *, dry_run: bool) -> Record:
+    async def _update(self, key: Key, change: Callable[[Kind, Json, datetime], Json], *, dry_run: bool) -> Record:
         kind = self._kind(key.kind)
         async with self.transaction() as writes:
             stored = await self._stored(writes, key)
-            new = change(kind, stored.body)
+            new = change(kind, stored.body, writes.now)
             return record_of(new) if dry_run else await writes.update(stored, new)
 
     async def _stored(self, writes: ObjectTransaction, key: Key) -> Stored:
@@ -223,14 +301,31 @@ class SqlObjects:
         return kind.selectable_fields if kind is not None else ()
 
 
+def _updated(kind: Kind, old: Json, body: Json, writer: Writer) -> Json:
+    """`old` after a write of `body`, and who owns what of it then."""
+    new = updated(kind, old, body, writer.subresource)
+    return tracked(whole(kind.schema), old, new, _entries_in(body), writer)
+
+
+def _writer(kind: Kind, manager: str, now: datetime, subresource: Subresource = "") -> Writer:
+    return Writer(manager, timestamp(now), subresource, kind.has_status)
+
+
+def _entries_in(body: Json) -> Any:
+    metadata = body.get("metadata")
+    return metadata.get("managedFields") if isinstance(metadata, dict) else None
+
+
 def _check_preconditions(record: Record, uid: str | None, resource_version: int | None) -> None:
     if uid is not None and uid != record.uid:
-        raise ConflictError(
-            record.key, f"the UID in the precondition ({uid}) does not match the object's ({record.uid})"
+        message = (
+            f"the UID in the precondition ({uid}) does not match the UID in record ({record.uid}). "
+            "The object might have been deleted and then recreated"
         )
+        raise PreconditionError(record.key, message)
     if resource_version is not None and resource_version != record.resource_version:
         message = (
-            f"the ResourceVersion in the precondition ({resource_version}) "
-            f"does not match the object's ({record.resource_version})"
+            f"the ResourceVersion in the precondition ({resource_version}) does not match the ResourceVersion "
+            f"in record ({record.resource_version}). The object might have been modified"
         )
-        raise ConflictError(record.key, message)
+        raise PreconditionError(record.key, message)

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -13,6 +14,15 @@ OWNER_KEY = ".metadata.ownerReferences.uid"
 
 Entries = frozenset[tuple[str, str]]
 """(key, value) pairs of the index: labels by their key, fields by their path with the leading dot."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A row of `objects`, its body decoded."""
+
+    id: int
+    record: Record
+    body: Json
 
 
 def timestamp(at: datetime) -> str:
@@ -54,6 +64,11 @@ def record_of(body: Json) -> Record:
 def with_version(body: Json, version: int) -> Json:
     """`body` at another resourceVersion."""
     return {**body, "metadata": {**body["metadata"], "resourceVersion": str(version)}}
+
+
+def without_version(body: Json) -> Json:
+    """`body` without a resourceVersion, for an apply to what is gone: it creates all the same."""
+    return {**body, "metadata": {k: v for k, v in body["metadata"].items() if k != "resourceVersion"}}
 
 
 def decoded(encoded: bytes) -> Record:

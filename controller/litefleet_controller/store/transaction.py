@@ -1,39 +1,26 @@
-"""Writes to objects inside one database transaction, with their history and the collection of dependents.
+"""Writes to objects inside one database transaction, with their history.
 
 Whoever writes objects (SqlObjects, SqlAssignments, SqlEvents) does it through an `ObjectTransaction`, so that each
 change has a resourceVersion of its own, a row in the history, and an event for the watchers once it is committed.
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import overload
 
 from sqlalchemy import delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from litefleet_controller.store.interface import Event, EventType, Json, Key, Record
-from litefleet_controller.store.lifecycle import is_finished, marked, without_owner
-from litefleet_controller.store.records import (
-    OWNER_KEY,
-    Entries,
-    index_entries,
-    record_of,
-    with_version,
-)
+from litefleet_controller.store.garbage import Collector
+from litefleet_controller.store.interface import Event, EventType, Json, Key, Propagation, Record
+from litefleet_controller.store.lifecycle import doomed, is_finished, marked
+from litefleet_controller.store.records import Entries, Stored, index_entries, record_of, with_version
 from litefleet_controller.store.tables import CHANGES, NAMESPACES, OBJECT_INDEX, OBJECTS, REVISION, AnyRow
 
 Selectable = Callable[[str], tuple[str, ...]]
 """From a kind's name to the paths (with leading dots) that its field selectors may name."""
-
-
-@dataclass(frozen=True, slots=True)
-class Stored:
-    """A row of `objects`, its body decoded."""
-
-    id: int
-    record: Record
-    body: Json
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +51,10 @@ class ObjectTransaction:
     now: datetime
     selectable: Selectable
     changes: list[Change] = field(default_factory=list)
-    _gone: list[Record] = field(default_factory=list)
+    _collector: Collector = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._collector = Collector(self)
 
     async def namespace_exists(self, name: str) -> bool:
         """Whether objects may be created in it."""
@@ -89,8 +79,11 @@ class ObjectTransaction:
         object_id: int = inserted.scalar_one()
         await self._index(object_id, entries, frozenset())
         await self._note(EventType.ADDED, record, None, entries, frozenset())
-        if await self._is_orphan(body):
-            await self.remove(Stored(object_id, record, json.loads(record.body)))
+        if body["metadata"].get("ownerReferences"):
+            if await self._collector.is_orphan(body):
+                await self.remove(Stored(object_id, record, json.loads(record.body)))
+            await self._collector.touched(body)
+            await self._collector.run()
         return record
 
     async def update(self, stored: Stored, body: Json) -> Record:
@@ -109,12 +102,21 @@ class ObjectTransaction:
         await self.connection.execute(update(OBJECTS).where(OBJECTS.c.id == stored.id).values(_columns(record)))
         await self._index(stored.id, entries, previous)
         await self._note(EventType.MODIFIED, record, stored.record, entries, previous)
+        self._collector.waits(body)
+        owners, before = (b["metadata"].get("ownerReferences") for b in (body, stored.body))
+        if owners != before:
+            await self._collector.touched(stored.body, body)
+        await self._collector.run()
         return record
 
-    async def delete(self, stored: Stored) -> tuple[Record, bool]:
-        """The object marked, or gone when no finalizer holds it; which of both."""
-        if stored.body["metadata"].get("finalizers"):
-            return await self.update(stored, marked(stored.body, self.now)), False
+    async def delete(self, stored: Stored, propagation: Propagation | None = None) -> tuple[Record, bool]:
+        """The object marked, or gone when no finalizer holds it; which of both.
+
+        A mark may be all that is seen of it: the collector's own finalizers are often gone when this returns.
+        """
+        dying = doomed(stored.body, propagation)
+        if dying["metadata"].get("finalizers"):
+            return await self.update(stored, marked(dying, self.now)), False
         await self.remove(stored)
         return stored.record, True
 
@@ -126,13 +128,9 @@ class ObjectTransaction:
         await self.connection.execute(delete(OBJECT_INDEX).where(OBJECT_INDEX.c.object_id == stored.id))
         await self.connection.execute(delete(OBJECTS).where(OBJECTS.c.id == stored.id))
         await self._note(EventType.DELETED, record, stored.record, entries, entries)
-        self._gone.append(record)
-        if (
-            len(self._gone) == 1
-        ):  # Else a removal further up is collecting already: no recursion along chains of owners.
-            for owner in self._gone:
-                await self._collect(owner)
-            self._gone.clear()
+        self._collector.gone(record)
+        await self._collector.touched(stored.body)
+        await self._collector.run()
 
     async def compact(self, retention: Retention) -> None:
         """Forget history beyond `retention`."""
@@ -184,40 +182,6 @@ class ObjectTransaction:
         )
         self.changes.append(Change(Event(type_, record, previous), entries, previous_entries))
 
-    async def _collect(self, owner: Record) -> None:
-        """Background garbage collection: a dependent goes with its last owner, else it loses the reference."""
-        rows = await self.connection.execute(
-            select(OBJECTS.c.kind, OBJECTS.c.namespace, OBJECTS.c.name)
-            .join(OBJECT_INDEX, OBJECT_INDEX.c.object_id == OBJECTS.c.id)
-            .where(
-                OBJECT_INDEX.c.key == OWNER_KEY,
-                OBJECT_INDEX.c.value == owner.uid,
-                OBJECTS.c.namespace == owner.key.namespace,
-            )
-            .order_by(OBJECTS.c.id)
-        )
-        for kind, namespace, name in rows.all():
-            dependent = await self.load(Key(kind, namespace, name))
-            if dependent is None:
-                continue
-            rest = without_owner(dependent.body, owner.uid)
-            if rest["metadata"].get("ownerReferences") and not await self._is_orphan(rest):
-                await self.update(dependent, rest)
-            else:
-                await self.delete(dependent)
-
-    async def _is_orphan(self, body: Json) -> bool:
-        """Whether it names owners, none of which exists."""
-        owners = [o["uid"] for o in body["metadata"].get("ownerReferences") or ()]
-        if not owners:
-            return False
-        found = await self.connection.execute(
-            select(OBJECTS.c.id)
-            .where(OBJECTS.c.uid.in_(owners), OBJECTS.c.namespace == body["metadata"]["namespace"])
-            .limit(1)
-        )
-        return found.first() is None
-
 
 def _columns(record: Record) -> dict[str, object]:
     return {
@@ -244,6 +208,31 @@ def record_of_row(row: AnyRow) -> Record:
     return Record(
         Key(kind, namespace, name), uid, version, generation, json.loads(labels) if labels != "{}" else {}, body
     )
+
+
+class Rows(Sequence[Record]):
+    """Rows of `LISTED` as records, each made when it is looked at: a list of whole objects only needs their bytes."""
+
+    def __init__(self, rows: Sequence[AnyRow]) -> None:
+        self._rows = rows
+
+    @overload
+    def __getitem__(self, index: int) -> Record: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[Record]: ...
+
+    def __getitem__(self, index: int | slice) -> Record | list[Record]:
+        if isinstance(index, slice):
+            return [record_of_row(row) for row in self._rows[index]]
+        return record_of_row(self._rows[index])
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def bodies(self) -> list[bytes]:
+        """See `interface.Page.bodies`."""
+        return [row[7] for row in self._rows]
 
 
 def _stored(row: AnyRow) -> Stored:

@@ -66,6 +66,12 @@ class Watcher:
                 await self._wake.wait()
         raise StopAsyncIteration
 
+    def ready(self, limit: int) -> list[Event]:
+        """Events that are there already, so that a reader may pass on many at once; none of them comes again."""
+        if self._closed or self._failure is not None or self._behind():
+            return []
+        return [self._ready.popleft() for _ in range(min(limit, len(self._ready)))]
+
     async def aclose(self) -> None:
         """End it. Twice is once."""
         self._closed = True
@@ -98,6 +104,11 @@ class Watcher:
         self._ready.clear()
         self._wake.set()
         self._feed.leave(self)
+
+    def _behind(self) -> bool:
+        """Whether history comes before what is ready."""
+        replaying = self._joined is None or (self._replayed is not None and self._replayed < self._joined)
+        return bool(self._history) or replaying
 
     async def _replay(self, position: int, until: int) -> None:
         changes, position = await self._feed.history(self.query, position, until)

@@ -38,7 +38,7 @@ async def test_a_viewer_reads_and_may_not_write(world: World) -> None:
         answer = await viewer.post(ROLLOUTS, json=rollout())
         assert (answer.status_code, answer.json()["reason"]) == (403, "Forbidden")
         assert answer.json()["message"] == (
-            'modelrollouts.litefleet.dev is forbidden: User "viewer" (role viewer) cannot create resource '
+            'modelrollouts.litefleet.dev is forbidden: User "viewer" cannot create resource '
             '"modelrollouts" in API group "litefleet.dev" in the namespace "default"'
         )
 

@@ -12,12 +12,12 @@ from litefleet_controller.api.ages import age_of, human_duration
 from litefleet_controller.api.errors import ApiError
 from litefleet_controller.api.paths import look_up, parse_path
 from litefleet_controller.api.protobuf import decode
-from litefleet_controller.api.schemas import schema_of
 from litefleet_controller.api.selectors import parse_fields, parse_labels
 from litefleet_controller.api.target import Target, parse_target, verb_of
 from litefleet_controller.resources.meta import Part
 from litefleet_controller.resources.quantities import Duration
 from litefleet_controller.resources.registry import KINDS
+from litefleet_controller.resources.structural import document_of
 from litefleet_controller.store.interface import LabelRequirement
 
 OBJECT = {"a": {"b": [{"type": "X", "v": 1}, {"type": "Y", "v": 2}], "c.d": 3}}
@@ -139,7 +139,7 @@ class _Outer(Part):
 
 
 def test_schemas_are_structural_openapi() -> None:
-    schema = schema_of(_Outer)
+    schema = document_of(_Outer)
     fields = schema["properties"]
     assert schema["required"] == ["above"]
     assert fields["above"] == {
@@ -149,11 +149,10 @@ def test_schemas_are_structural_openapi() -> None:
         "description": "More than nothing.",
     }
     assert fields["either"]["x-kubernetes-int-or-string"] is True
-    assert fields["wait"]["nullable"] is True
+    assert "nullable" not in fields["wait"]
     assert fields["inner"]["description"] == "Its own words."
-    assert fields["inner"]["nullable"] is True
     assert fields["inner"]["properties"]["pair"] == {
-        "type": "array", "items": {"type": "integer"}, "minItems": 2, "maxItems": 2, "nullable": True,
+        "type": "array", "items": {"type": "integer"}, "minItems": 2, "maxItems": 2,
     }  # fmt: skip
     assert fields["named"]["additionalProperties"]["properties"]["only"]["enum"] == ["one"]
     assert "default" not in fields["inner"]

@@ -6,6 +6,7 @@ import pytest
 import yaml
 
 from litefleet_controller.store.interface import Key
+from litefleet_controller.store.transaction import Retention
 from tests.controller.api.conftest import GROUP, NS, World, device, rollout
 
 DEVICES = f"{NS}/devices"
@@ -102,7 +103,8 @@ async def test_field_selectors(five: httpx.AsyncClient, selector: str, found: st
 
 async def test_bad_field_selectors_are_explained(api: httpx.AsyncClient) -> None:
     unsupported = await api.get(DEVICES, params={"fieldSelector": "spec.site=a"})
-    assert unsupported.json()["message"].startswith("field label not supported: spec.site; supported: metadata.name")
+    assert unsupported.json()["message"] == "field label not supported: spec.site"
+    assert unsupported.json()["details"]["causes"][0]["message"].startswith("supported: metadata.name")
     broken = await api.get(DEVICES, params={"fieldSelector": "metadata.name"})
     assert broken.json()["message"] == "invalid selector: 'metadata.name'; can't understand 'metadata.name'"
 
@@ -111,11 +113,12 @@ async def test_pages_join_to_the_whole_list_at_the_first_page_s_version(five: ht
     first = (await five.get(f"{DEVICES}?limit=2")).json()
     assert first["metadata"]["remainingItemCount"] == 3
     await five.post(DEVICES, json=device("d9"))
+    await five.delete(f"{DEVICES}/d3")
     second = await five.get(DEVICES, params={"limit": 2, "continue": first["metadata"]["continue"]})
     assert names(second) == ["d2", "d3"]
     assert second.json()["metadata"]["resourceVersion"] == first["metadata"]["resourceVersion"]
     last = await five.get(DEVICES, params={"limit": 2, "continue": second.json()["metadata"]["continue"]})
-    assert names(last) == ["d4", "d9"]
+    assert names(last) == ["d4"]
     assert last.json()["metadata"]["continue"] == ""
     assert "remainingItemCount" not in last.json()["metadata"]
 
@@ -136,13 +139,32 @@ async def test_any_version_disregards_the_limit(five: httpx.AsyncClient) -> None
     assert len(names(await five.get(f"{DEVICES}?resourceVersion=0&limit=2"))) == 5
 
 
+class TestAfterCompaction:
+    @pytest.fixture
+    def retention(self) -> Retention:
+        return Retention(at_least=1, at_most=2, seconds=0, every=1)
+
+    async def test_an_exact_list_is_expired(self, five: httpx.AsyncClient) -> None:
+        gone = await five.get(f"{DEVICES}?resourceVersion=2&resourceVersionMatch=Exact")
+        assert (gone.status_code, gone.json()["reason"]) == (410, "Expired")
+
+    async def test_a_list_in_pages_may_go_on_with_what_is_there_now(self, five: httpx.AsyncClient) -> None:
+        token = (await five.get(f"{DEVICES}?limit=2")).json()["metadata"]["continue"]
+        for name in ("d7", "d8", "d9"):
+            await five.post(DEVICES, json=device(name))
+        expired = await five.get(DEVICES, params={"limit": 2, "continue": token})
+        assert expired.status_code == 410
+        assert "inconsistent list" in expired.json()["message"]
+        rest = await five.get(DEVICES, params={"continue": expired.json()["metadata"]["continue"]})
+        assert names(rest) == ["d2", "d3", "d4", "d7", "d8", "d9"]
+
+
 async def test_list_at_exactly_the_current_version(five: httpx.AsyncClient) -> None:
     version = (await five.get(DEVICES)).json()["metadata"]["resourceVersion"]
     query = {"resourceVersion": version, "resourceVersionMatch": "Exact"}
     assert len(names(await five.get(DEVICES, params=query))) == 5
     await five.post(DEVICES, json=device("d9"))
-    gone = await five.get(DEVICES, params=query)
-    assert (gone.status_code, gone.json()["reason"]) == (410, "Expired")
+    assert len(names(await five.get(DEVICES, params=query))) == 5
     newer = await five.get(DEVICES, params={**query, "resourceVersionMatch": "NotOlderThan"})
     assert len(names(newer)) == 6
 
