@@ -2,13 +2,14 @@
 SHELL := /bin/bash
 BIN := .venv/bin
 
-.PHONY: help setup demo test lint format bench clean
+.PHONY: help setup demo test lint format bench faults clean
 
 help:
 	@echo "make demo    the whole product in a few minutes, on real handwritten digits (ARGS=--keep leaves it running)"
 	@echo "make test    all tests (ARGS are pytest's)"
 	@echo "make lint    ruff, mypy --strict, import layers"
 	@echo "make bench   the figures of docs/benchmarks.md"
+	@echo "make faults  the figures of docs/faults.md: hours of killing, cutting and corrupting"
 
 setup:
 	@scripts/setup
@@ -31,6 +32,9 @@ format: setup
 
 bench: setup
 	@$(BIN)/python -m tests.benchmarks $(ARGS)
+
+faults: setup
+	@$(BIN)/python -m tests.faults $(ARGS)
 
 clean:
 	rm -rf .venv .cache

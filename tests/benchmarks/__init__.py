@@ -2,3 +2,18 @@
 
 A figure that misses its goal is reported as missed, never left out.
 """
+
+from tests.benchmarks.converting import converting
+from tests.benchmarks.inferring import inferring
+from tests.benchmarks.listing import listing
+from tests.benchmarks.starting import starting
+from tests.benchmarks.watching import watching
+from tests.figures import Measure
+
+BENCHMARKS: dict[str, Measure] = {
+    "starting": starting,
+    "listing": listing,
+    "watching": watching,
+    "converting": converting,
+    "inferring": inferring,
+}

@@ -14,10 +14,10 @@ from litefleet_controller.cli.demo.digits import SCALE, DataSets, write_data_set
 from litefleet_controller.convert.interface import ConversionRequest, ParityLimits
 from litefleet_controller.convert.local import LocalConverter
 from litefleet_protocol.tensors import Preprocess
-from tests.benchmarks.figure import Figure
+from tests.figures import Figure, Run
 
 
-def converting() -> Sequence[Figure]:
+def converting(_run: Run) -> Sequence[Figure]:
     """Wall seconds on a digits model: first request with a cold worker, a second class, the first request again."""
     with tempfile.TemporaryDirectory() as folder:
         data = write_data_sets(Path(folder) / "data")

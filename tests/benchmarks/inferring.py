@@ -17,13 +17,13 @@ from litefleet_agent.telemetry import Meter
 from litefleet_protocol.messages import ArtifactManifest
 from litefleet_protocol.tensors import Postprocess, Preprocess
 from tests.agent.data.make_models import convolutions
-from tests.benchmarks.figure import Figure
+from tests.figures import Figure, Run
 
 ROUNDS = 2000
 SEED = 1
 
 
-def inferring() -> Sequence[Figure]:
+def inferring(run: Run) -> Sequence[Figure]:
     """A 28 x 28 image through a convolutional model of about a millisecond, against LiteRT's set, invoke, get alone.
 
     The same interpreter for both, in turns, wall time; the median of each. The image is decoded already: what reading
@@ -34,7 +34,7 @@ def inferring() -> Sequence[Figure]:
         for _ in range(100):
             bare(), agent()
         times: tuple[list[float], list[float]] = ([], [])
-        for _ in range(ROUNDS):
+        for _ in range(ROUNDS // 20 if run.sample else ROUNDS):
             times[0].append(_seconds(bare))
             times[1].append(_seconds(agent))
     alone, whole = statistics.median(times[0]), statistics.median(times[1])

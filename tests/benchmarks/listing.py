@@ -11,8 +11,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from tests.benchmarks.figure import Figure
 from tests.benchmarks.serving import DEVICES, child, served, served_api
+from tests.figures import Figure, Run
 
 COUNT = 10_000
 _TIMES = 7
@@ -29,16 +29,16 @@ for line in sys.stdin.buffer:
 """
 
 
-def listing() -> Sequence[Figure]:
+def listing(run: Run) -> Sequence[Figure]:
     """CPU milliseconds of the server's process for one request, best of seven after one that warms up."""
     with tempfile.TemporaryDirectory() as folder:
-        return asyncio.run(_measure(Path(folder)))
+        return asyncio.run(_measure(Path(folder), 500 if run.sample else COUNT))
 
 
-async def _measure(folder: Path) -> Sequence[Figure]:
+async def _measure(folder: Path, count: int) -> Sequence[Figure]:
     async with served_api(folder) as api:
         async with api.objects.transaction() as writes:
-            for number in range(COUNT):
+            for number in range(count):
                 await writes.insert(device(number))
         cost, size = await _cost(api.port, DEVICES, api.token)
 

@@ -7,10 +7,10 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from tests.benchmarks.figure import Figure
+from tests.figures import Figure, Run
 
 
-def starting() -> Sequence[Figure]:
+def starting(_run: Run) -> Sequence[Figure]:
     """`--help` of the agent and of the command line, wall seconds, median of seven after one that warms the disk."""
     bin_dir = Path(sys.executable).parent
     return [

@@ -12,12 +12,13 @@ from starlette.responses import StreamingResponse
 from starlette.routing import Route
 
 from litefleet_controller.store.interface import Query
-from tests.benchmarks.figure import Figure
 from tests.benchmarks.listing import device
 from tests.benchmarks.serving import DEVICES, Api, child, served, served_api
+from tests.figures import Figure, Run
 
 WATCHERS = 100
 CHANGES = 1_000
+_SAMPLE = 50
 _BATCH = 50
 _CLIENT = """
 import selectors, socket, sys
@@ -48,30 +49,32 @@ print("done", flush=True)
 """
 
 
-def watching() -> Sequence[Figure]:
+def watching(run: Run) -> Sequence[Figure]:
     """Events times watchers, by the wall clock, from the first write until the last watcher has the last event."""
     with tempfile.TemporaryDirectory() as folder:
-        return asyncio.run(_measure(Path(folder)))
+        return asyncio.run(_measure(Path(folder), _SAMPLE if run.sample else CHANGES))
 
 
-async def _measure(folder: Path) -> Sequence[Figure]:
+async def _measure(folder: Path, changes: int) -> Sequence[Figure]:
     async with served_api(folder) as api:
         path = f"{DEVICES}?watch=true&resourceVersion={await api.objects.resource_version()}"
-        seconds, cpu = await _timed(api.port, path, api.token, lambda: _write(api))
+        seconds, cpu = await _timed(api.port, path, api.token, changes, lambda: _write(api, changes))
         (first,) = (await api.objects.list(Query("Device", "default", limit=1))).records
-    floor, floor_cpu = await _bare(b'{"type":"ADDED","object":%s}\n' % first.body)
-    delivered = WATCHERS * CHANGES
+    floor, floor_cpu = await _bare(b'{"type":"ADDED","object":%s}\n' % first.body, changes)
+    delivered = WATCHERS * changes
     note = (
-        f"{CHANGES} changes, {_BATCH} in a transaction, to {WATCHERS} watchers, the writes and their fsyncs included; server CPU "
+        f"{changes} changes, {_BATCH} in a transaction, to {WATCHERS} watchers, the writes and their fsyncs included; server CPU "
         f"{cpu / delivered * 1e6:.1f} us an event, bare Starlette stream {floor_cpu / delivered * 1e6:.1f} us"
     )
     sides = {"api": delivered / seconds, "bare": delivered / floor}
     return [Figure("watch-fanout", delivered / seconds, "events/s", 20_000, ">=", sides, note=note)]
 
 
-async def _timed(port: int, path: str, token: str, start: Callable[[], Awaitable[None]]) -> tuple[float, float]:
+async def _timed(
+    port: int, path: str, token: str, changes: int, start: Callable[[], Awaitable[None]]
+) -> tuple[float, float]:
     """Seconds by the wall clock and of this process's CPU."""
-    client = await child(_CLIENT, port, path, token, WATCHERS, CHANGES)
+    client = await child(_CLIENT, port, path, token, WATCHERS, changes)
     assert client.stdout is not None
     assert await client.stdout.readline() == b"ready\n"
     began, cpu = time.perf_counter(), time.process_time()
@@ -82,20 +85,20 @@ async def _timed(port: int, path: str, token: str, start: Callable[[], Awaitable
     return took
 
 
-async def _write(api: Api) -> None:
-    for first in range(0, CHANGES, _BATCH):
+async def _write(api: Api, changes: int) -> None:
+    for first in range(0, changes, _BATCH):
         async with api.objects.transaction() as writes:
             for number in range(first, first + _BATCH):
                 await writes.insert(device(number))
 
 
-async def _bare(line: bytes) -> tuple[float, float]:
+async def _bare(line: bytes, changes: int) -> tuple[float, float]:
     go = asyncio.Event()
 
     async def lines() -> AsyncIterator[bytes]:
         yield b""
         await go.wait()
-        for _ in range(CHANGES):
+        for _ in range(changes):
             yield line
 
     async def stream(_request: Request) -> StreamingResponse:
@@ -105,4 +108,4 @@ async def _bare(line: bytes) -> tuple[float, float]:
         go.set()
 
     async with served(Starlette(routes=[Route("/stream", stream)])) as port:
-        return await _timed(port, "/stream", "-", start)
+        return await _timed(port, "/stream", "-", changes, start)

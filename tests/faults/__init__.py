@@ -1,0 +1,9 @@
+"""What boards and sites do to software, done to ours on purpose: `python -m tests.faults [NAME ...] [--json]`.
+
+Each fault is a measure: its figures say how often it was done, what was lost and how long it took to converge.
+`make faults` runs them whole and writes docs/faults.md.
+"""
+
+from tests.figures import Measure
+
+FAULTS: dict[str, Measure] = {}
