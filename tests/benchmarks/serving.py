@@ -18,7 +18,6 @@ from litefleet_controller.identity.roles import Role, allowed
 from litefleet_controller.identity.tokens import AccessTokens
 from litefleet_controller.resources.registry import Registry
 from litefleet_controller.store.database import Database
-from litefleet_controller.store.namespaces import SqlNamespaces
 from litefleet_controller.store.objects import SqlObjects
 
 DEVICES = "/apis/litefleet.dev/v1alpha1/namespaces/default/devices"
@@ -43,8 +42,7 @@ async def served_api(folder: Path) -> AsyncIterator[Api]:
     objects = SqlObjects(database, Registry(), clock=_now, uid=uid, watch_capacity=100_000)
     tokens = AccessTokens(database.sessions)
     token = await tokens.create("bench", Role.ADMIN, None, None, _now())
-    namespaces = SqlNamespaces(database, clock=_now, uid=uid)
-    deps = ApiDependencies(Registry(), objects, namespaces, objects, tokens.authenticate, allowed, _now)
+    deps = ApiDependencies(Registry(), objects, tokens.authenticate, allowed, _now)
     async with served(create_api(deps), stopping=deps.closing.set) as port:
         yield Api(objects, port, token)
     await objects.aclose()

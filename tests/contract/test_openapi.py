@@ -31,7 +31,6 @@ from litefleet_controller.identity.roles import Role, allowed
 from litefleet_controller.identity.tokens import AccessTokens
 from litefleet_controller.resources.registry import Registry
 from litefleet_controller.store.database import Database
-from litefleet_controller.store.namespaces import SqlNamespaces
 from litefleet_controller.store.objects import SqlObjects
 from tests.controller.cli.conftest import Controller
 
@@ -84,8 +83,7 @@ class Background:
         await database.migrate()
         objects = SqlObjects(database, Registry(), clock=clock, uid=uid)
         tokens = AccessTokens(database.sessions)
-        namespaces = SqlNamespaces(database, clock=clock, uid=uid)
-        deps = ApiDependencies(Registry(), objects, namespaces, objects, tokens.authenticate, allowed, clock)
+        deps = ApiDependencies(Registry(), objects, tokens.authenticate, allowed, clock)
         token = await tokens.create("ada", Role.ADMIN, None, None, clock())
         server = Server(create_api(deps), "127.0.0.1", 0, before_stop=deps.closing.set)
         host, port = await server.start()

@@ -23,12 +23,14 @@ from litefleet_controller.api.app import create_api
 from litefleet_controller.api.interface import ApiDependencies, Person
 from litefleet_controller.api.server import Server
 from litefleet_controller.resources.crd import kind_from_crd
+from litefleet_controller.resources.namespace import manifest
 from litefleet_controller.resources.registry import Registry
 from litefleet_controller.store.database import Database
-from litefleet_controller.store.namespaces import SqlNamespaces
+from litefleet_controller.store.interface import Query
 from litefleet_controller.store.objects import SqlObjects
 from litefleet_controller.store.tables import REVISION
 from litefleet_controller.store.transaction import Retention
+from tests.contract.builtins import JOB, LEASE, suspend
 from tests.contract.transcripts import Answer, Bindings, Exchange, differences, load
 
 REPOSITORY = Path(__file__).parents[2]
@@ -65,6 +67,14 @@ class Someone:
     role: str
     namespace: str | None = None
 
+    @property
+    def uid(self) -> str:
+        return self.name
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        return (self.name,)
+
 
 _PEOPLE = {"admin-token": Someone("admin", "admin"), "nobody-token": Someone("dev", "viewer")}
 
@@ -81,7 +91,7 @@ def _allowed(person: Person, _verb: str, resource: str, _namespace: str | None) 
 @dataclass(frozen=True)
 class World:
     client: httpx.AsyncClient
-    namespaces: SqlNamespaces
+    objects: SqlObjects
 
 
 @pytest.fixture(scope="module")
@@ -100,7 +110,7 @@ async def world(template: Path, tmp_path: Path) -> AsyncIterator[World]:
     shutil.copy(template, tmp_path / "db.sqlite")
     database = Database(f"sqlite+aiosqlite:///{tmp_path / 'db.sqlite'}")
     crds = [e for e in recordings()["setup"] if e.request["method"] == "POST"]
-    registry = Registry(tuple(kind_from_crd(e.request["body"]) for e in crds))
+    registry = Registry((*(kind_from_crd(e.request["body"]) for e in crds), LEASE, JOB))
     numbers = itertools.count(1)
     # One moment for a whole scenario: entries of managedFields go by seconds, and the recordings were made quickly.
     now = datetime.now(UTC)
@@ -112,12 +122,11 @@ async def world(template: Path, tmp_path: Path) -> AsyncIterator[World]:
         return f"00000000-0000-4000-8000-{next(numbers):012}"
 
     objects = SqlObjects(database, registry, clock=clock, uid=uid, retention=Retention())
-    namespaces = SqlNamespaces(database, clock=clock, uid=uid)
-    deps = ApiDependencies(registry, objects, namespaces, objects, _authenticate, _allowed, clock)
+    deps = ApiDependencies(registry, objects, _authenticate, _allowed, clock, anonymous=True)
     server = Server(create_api(deps), "127.0.0.1", 0, before_stop=deps.closing.set)
     host, port = await server.start()
     async with httpx.AsyncClient(base_url=f"http://{host}:{port}", timeout=30) as client:
-        yield World(client, namespaces)
+        yield World(client, objects)
     await server.stop()
     await objects.aclose()
     await database.close()
@@ -162,10 +171,17 @@ def _answer(response: httpx.Response, body: bytes) -> Answer:
     return Answer(response.status_code, headers, body)
 
 
+async def _control_jobs(objects: SqlObjects) -> None:
+    """What the Job controller did while the recordings were made."""
+    now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    for record in (await objects.list(Query("Job"))).records:
+        await objects.mutate(record.key, lambda job: suspend(job, now), subresource="status", manager="job-controller")
+
+
 async def replay(world: World, scenario: str) -> dict[str, list[str]]:
     """Differences by case; none for one that agrees."""
     if scenario != "default":
-        await world.namespaces.create(scenario)
+        await world.objects.create(manifest(scenario), manager="transcript")
     bindings = Bindings({"<token:admin>": "admin-token", "<token:nobody>": "nobody-token", "<token:bad>": "bad-token"})
     results: dict[str, list[str]] = {}
     disordered = 0
@@ -176,6 +192,8 @@ async def replay(world: World, scenario: str) -> dict[str, list[str]]:
         except KeyError as e:
             results[exchange.case] = [f"needs {e}, which no answer has shown"]
             continue
+        if scenario == "job":
+            await _control_jobs(world.objects)
         found = differences(exchange, answer, bindings)
         disorder = bindings.disorder()
         if len(disorder) > disordered:

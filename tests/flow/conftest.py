@@ -24,7 +24,6 @@ from litefleet_controller.resources.registry import Registry
 from litefleet_controller.store.database import Database
 from litefleet_controller.store.events import SqlEvents
 from litefleet_controller.store.interface import Key
-from litefleet_controller.store.namespaces import SqlNamespaces
 from litefleet_controller.store.objects import SqlObjects
 
 PROGRAM = Path(sys.executable).with_name("kubectl")
@@ -120,7 +119,13 @@ class Cluster:
 
 
 @pytest.fixture
-async def cluster(tmp_path: Path) -> AsyncIterator[Cluster]:
+def registry() -> Registry:
+    """The kinds that are served; a module may say otherwise."""
+    return Registry()
+
+
+@pytest.fixture
+async def cluster(tmp_path: Path, registry: Registry) -> AsyncIterator[Cluster]:
     database = Database(f"sqlite+aiosqlite:///{tmp_path / 'db.sqlite'}")
     await database.migrate()
 
@@ -130,10 +135,9 @@ async def cluster(tmp_path: Path) -> AsyncIterator[Cluster]:
     def clock() -> datetime:
         return datetime.now(UTC)
 
-    objects = SqlObjects(database, Registry(), clock=clock, uid=uid)
+    objects = SqlObjects(database, registry, clock=clock, uid=uid)
     tokens = AccessTokens(database.sessions)
-    namespaces = SqlNamespaces(database, clock=clock, uid=uid)
-    deps = ApiDependencies(Registry(), objects, namespaces, objects, tokens.authenticate, allowed, clock)
+    deps = ApiDependencies(registry, objects, tokens.authenticate, allowed, clock)
     authority = Authority.open(tmp_path / "ca", clock())
     certificate, key = authority.server_certificate("litefleet", ["127.0.0.1"], clock())
     files = Certificate(tmp_path / "server.pem", tmp_path / "server.key")

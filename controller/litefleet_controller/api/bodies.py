@@ -29,6 +29,8 @@ MERGE_PATCH, JSON_PATCH = "application/merge-patch+json", "application/json-patc
 OBJECT_TYPES = (JSON_TYPE, YAML_TYPE)
 APPLY_PATCH = "application/apply-patch+yaml"
 PATCH_TYPES = (JSON_PATCH, MERGE_PATCH, APPLY_PATCH)
+STRATEGIC_PATCH = "application/strategic-merge-patch+json"
+"""For Kubernetes' own kinds only."""
 _MAX_DEPTH = 64
 _MAX_VALUES = 50_000
 """Values in one body. An object has some thousand; many more would only keep the server from answering others."""
@@ -87,7 +89,20 @@ async def read_object(request: Request, *, kind: str = "", with_protobuf: bool =
     )
     if not isinstance(decoded.value, dict):
         raise _unreadable("TypeError", f"the body must be an object, not {_type_name(decoded.value)}")
+    if kind and not decoded.value.get("kind"):
+        raise _without_kind(kind, data)
     return decoded
+
+
+def _without_kind(kind: str, data: bytes) -> ApiError:
+    """In Kubernetes' words, which repeat the body; a long one is cut."""
+    text = data[:_REPEATED].decode("utf-8", "replace") + (" ..." if len(data) > _REPEATED else "")
+    said = f"Object 'Kind' is missing in '{text}' {_quoted(data)}"
+    cause = StatusCause("FieldValueRequired", f"Required value: write kind: {kind}", "kind", "Required")
+    return bad_request(f"the object provided is unrecognized (must be of type {kind}): {said}", [cause])
+
+
+_REPEATED = 500
 
 
 async def read_applied(request: Request) -> Decoded:
@@ -128,13 +143,16 @@ def _around(kind: str, data: bytes) -> tuple[str, str]:
     """What stands before and after a parse error in the answer to a write of a `kind`, as Kubernetes words it."""
     if not kind:
         return "json parse error: ", ""
-    start = data[:_QUOTED].decode("utf-8", "replace")
-    quoted = f"{start} ..." if len(data) > _QUOTED else start or "<empty>"
     unrecognized = f"the object provided is unrecognized (must be of type {kind}): couldn't get version/kind; "
-    return f"{unrecognized}json parse error: ", f" ({quoted})"
+    return f"{unrecognized}json parse error: ", f" {_quoted(data)}"
 
 
-_QUOTED = 22
+def _quoted(data: bytes) -> str:
+    start = data[:_QUOTED].decode("utf-8", "replace")
+    return f"({start} ...)" if len(data) > _QUOTED else f"({start or '<empty>'})"
+
+
+_QUOTED = 30
 """Bytes of a broken body that are repeated."""
 
 

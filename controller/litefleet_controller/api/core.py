@@ -1,19 +1,12 @@
 """Kubernetes' own resources that ordinary clients need: namespaces, events, and the questions about oneself."""
 
-from litefleet_controller.api.events import EVENTS, NEW_EVENTS
-from litefleet_controller.api.served import Served
-from litefleet_controller.resources.registry import Column
+from dataclasses import replace
 
-NAMESPACES = Served(
-    "", "v1", "Namespace", "namespaces", "namespace", ("create", "get", "list"),
-    namespaced=False,
-    short_names=("ns",),
-    columns=(
-        Column("Status", ".status.phase", description="The status of the namespace"),
-        Column("Age", ".metadata.creationTimestamp", "date"),
-    ),
-    selectable_fields=frozenset({"metadata.name", "status.phase"}),
-)  # fmt: skip
+from litefleet_controller.api.events import EVENTS, NEW_EVENTS
+from litefleet_controller.api.served import ALL_VERBS, Served, of_kind
+from litefleet_controller.resources.namespace import NAMESPACE
+
+NAMESPACES = replace(of_kind(NAMESPACE), verbs=tuple(v for v in ALL_VERBS if v != "deletecollection"))
 
 
 ACCESS_REVIEWS = Served(

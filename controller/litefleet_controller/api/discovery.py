@@ -1,6 +1,6 @@
 """Discovery: which groups, versions and resources there are, in the three forms that clients ask for.
 
-Aggregated v2 (kubectl from 1.30), v2beta1 (before), and the lists that `auth can-i` and the Python client read.
+Aggregated (kubectl from 1.30), and the lists that older ones, `auth can-i` and the Python client read.
 """
 
 import base64
@@ -12,10 +12,11 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from litefleet_controller.api.negotiate import accepted
+from litefleet_controller.api import scale
+from litefleet_controller.api.negotiate import accepted, negotiate
 from litefleet_controller.api.served import STATUS_VERBS, Catalog, Served
 
-_GROUP = "apidiscovery.k8s.io"
+_GROUP, _VERSION = "apidiscovery.k8s.io", "v2"
 
 
 class Discovery:
@@ -23,20 +24,17 @@ class Discovery:
 
     def __init__(self, catalog: Catalog) -> None:
         self._versions = catalog.versions()
-        self._aggregated = {
-            (core, version): msgspec.json.encode(self._groups(core=core, version=version))
-            for core in (True, False)
-            for version in ("v2", "v2beta1")
-        }
+        self._aggregated = {core: msgspec.json.encode(self._groups(core=core)) for core in (True, False)}
 
     def roots(self, request: Request, *, core: bool) -> Response:
         """`/api` (core) or `/apis`."""
         for entry in accepted(request.headers.get("accept")):
-            version = entry.parameters.get("v", "")
-            if entry.parameters.get("g") == _GROUP and (core, version) in self._aggregated:
-                return _tagged(request, self._aggregated[core, version], version)
-            if entry.parameters.get("g") is None:
+            if (entry.parameters.get("g"), entry.parameters.get("v")) == (_GROUP, _VERSION):
+                return _tagged(request, self._aggregated[core])
+            if "as" not in entry.parameters:
                 break
+        else:
+            negotiate(request.headers.get("accept"))
         return _json(
             _versions(request)
             if core
@@ -65,18 +63,18 @@ class Discovery:
                 groups.append({"name": group, "versions": [named], "preferredVersion": named})
         return groups
 
-    def _groups(self, *, core: bool, version: str) -> dict[str, Any]:
+    def _groups(self, *, core: bool) -> dict[str, Any]:
         items = []
-        for (group, served_version), resources in self._versions.items():
+        for (group, version), resources in self._versions.items():
             if (group == "") is core:
                 metadata = {"name": group} if group else {}
                 shown = {
-                    "version": served_version,
+                    "version": version,
                     "resources": [_aggregated(s) for s in sorted(resources, key=lambda s: s.plural)],
                     "freshness": "Current",
                 }
                 items.append({"metadata": metadata, "versions": [shown]})
-        return {"kind": "APIGroupDiscoveryList", "apiVersion": f"{_GROUP}/{version}", "metadata": {}, "items": items}
+        return {"kind": "APIGroupDiscoveryList", "apiVersion": f"{_GROUP}/{_VERSION}", "metadata": {}, "items": items}
 
 
 def _versions(request: Request) -> dict[str, Any]:
@@ -86,7 +84,10 @@ def _versions(request: Request) -> dict[str, Any]:
 
 
 def _aggregated(served: Served) -> dict[str, Any]:
-    kind = {"group": served.group, "version": served.version, "kind": served.kind}
+    custom = served.model is not None and not served.model.builtin
+    # Of its own kinds Kubernetes leaves out what the place in the document says.
+    kind = {"group": served.group, "version": served.version} if custom else {"group": "", "version": ""}
+    kind["kind"] = served.kind
     entry: dict[str, Any] = {
         "resource": served.plural,
         "responseKind": kind,
@@ -95,8 +96,12 @@ def _aggregated(served: Served) -> dict[str, Any]:
         "verbs": list(served.verbs),
         **_names(served),
     }
-    if served.model is not None and served.model.has_status:
-        entry["subresources"] = [{"subresource": "status", "responseKind": kind, "verbs": list(STATUS_VERBS)}]
+    if served.subresources:
+        kinds = {"status": kind, "scale": {"group": scale.GROUP, "version": scale.VERSION, "kind": scale.KIND}}
+        entry["subresources"] = [
+            {"subresource": name, "responseKind": kinds[name], "verbs": list(STATUS_VERBS)}
+            for name in served.subresources
+        ]
     return entry
 
 
@@ -113,16 +118,19 @@ def _legacy(served: Served) -> list[dict[str, Any]]:
         return [entry]
     stored = f"{served.group}/{served.version}/{served.kind}".encode()
     entry["storageVersionHash"] = base64.b64encode(hashlib.sha256(stored).digest()[:8]).decode()
-    if not served.model.has_status:
-        return [entry]
-    status = {
-        "name": f"{served.plural}/status",
+    return [entry, *(_legacy_part(served, name) for name in served.subresources)]
+
+
+def _legacy_part(served: Served, subresource: str) -> dict[str, Any]:
+    other = {"group": scale.GROUP, "version": scale.VERSION} if subresource == "scale" else {}
+    return {
+        "name": f"{served.plural}/{subresource}",
         "singularName": "",
         "namespaced": served.namespaced,
-        "kind": served.kind,
+        **other,
+        "kind": scale.KIND if subresource == "scale" else served.kind,
         "verbs": list(STATUS_VERBS),
     }
-    return [entry, status]
 
 
 def _names(served: Served) -> dict[str, Sequence[str]]:
@@ -135,10 +143,10 @@ def _json(body: dict[str, Any]) -> Response:
     return Response(msgspec.json.encode(body), headers=headers, media_type="application/json")
 
 
-def _tagged(request: Request, body: bytes, version: str) -> Response:
+def _tagged(request: Request, body: bytes) -> Response:
     tag = f'"{hashlib.sha256(body).hexdigest().upper()}"'
     headers = {"Etag": tag, "Cache-Control": "public"}
     if request.headers.get("if-none-match") == tag:
         return Response(status_code=304, headers=headers)
-    media = f"application/json;g={_GROUP};v={version};as=APIGroupDiscoveryList"
+    media = f"application/json;g={_GROUP};v={_VERSION};as=APIGroupDiscoveryList"
     return Response(body, headers={**headers, "Content-Type": media})

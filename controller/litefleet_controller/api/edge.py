@@ -8,13 +8,18 @@ person in `request.state.person`, which handlers and the audit trail rely on; wh
 import secrets
 from collections.abc import Iterable
 
+import msgspec
 import structlog
 from starlette.requests import Request
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from litefleet_controller.api.errors import ApiError, internal, status_of, unauthorized
-from litefleet_controller.api.interface import ApiDependencies, Person
+from litefleet_controller.api.forms import as_yaml
+from litefleet_controller.api.interface import ANONYMOUS, ApiDependencies, Person
+from litefleet_controller.api.negotiate import accepted
 from litefleet_controller.api.served import Catalog
+from litefleet_controller.api.target import authorize_path
 
 log = structlog.get_logger()
 _MAX_TOKEN = 4096
@@ -26,6 +31,15 @@ def _completed(headers: Iterable[tuple[bytes, bytes]], request_id: str) -> list[
     if not any(name.lower() == b"cache-control" for name, _ in completed):
         completed.append((b"cache-control", b"no-cache, private"))
     return completed
+
+
+def _in_form(refusal: ApiError, scope: Scope) -> Response:
+    """As YAML for who asked for YAML before all else."""
+    first = next(accepted(Request(scope).headers.get("accept")))
+    if first.type != "application/yaml":
+        return refusal.response()
+    body = as_yaml(msgspec.json.encode(refusal.status()))
+    return Response(body, refusal.code, media_type=first.type, headers=refusal.headers)
 
 
 class Edge:
@@ -57,7 +71,7 @@ class Edge:
         except Exception as e:  # noqa: BLE001 - the edge of the request: turned into an answer, or logged
             refusal = self._refusal(e, scope, request_id)
             if not started:
-                await refusal.response()(scope, receive, watched)
+                await _in_form(refusal, scope)(scope, receive, watched)
 
     async def _authenticate(self, scope: Scope, request_id: str) -> None:
         state = scope.setdefault("state", {})
@@ -67,6 +81,10 @@ class Edge:
             return
         header = Request(scope).headers.get("authorization", "")
         scheme, _, token = header.partition(" ")
+        if self._deps.anonymous and scheme.lower() != "bearer":
+            state["person"] = ANONYMOUS
+            authorize_path(ANONYMOUS, scope["method"], scope["path"])
+            return
         if scheme.lower() != "bearer" or not token or len(token) > _MAX_TOKEN:
             raise unauthorized()
 
@@ -77,6 +95,7 @@ class Edge:
         state["authenticate"] = authenticate
         if state["person"] is None:
             raise unauthorized()
+        authorize_path(state["person"], scope["method"], scope["path"])
 
     def _refusal(self, error: Exception, scope: Scope, request_id: str) -> ApiError:
         known = status_of(error, self._catalog.by_kind)

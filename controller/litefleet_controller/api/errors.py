@@ -24,9 +24,11 @@ from litefleet_controller.store.errors import (
     ExpiredError,
     FieldNotSelectableError,
     NamespaceNotFoundError,
+    NamespaceTerminatingError,
     NotFoundError,
     PatchError,
     PreconditionError,
+    ProtectedError,
 )
 from litefleet_protocol.codes import Code
 from litefleet_protocol.errors import ProtocolError
@@ -75,6 +77,7 @@ class ApiError(Exception):
         causes: what exactly is wrong, field by field.
         headers: to send along.
         metadata: of the Status: `continue`, where a list may go on.
+        warnings: to send along, each in a header of its own.
     """
 
     def __init__(
@@ -87,6 +90,7 @@ class ApiError(Exception):
         causes: Sequence[StatusCause] = (),
         headers: Mapping[str, str] | None = None,
         metadata: Mapping[str, str] | None = None,
+        warnings: Sequence[str] = (),
     ) -> None:
         super().__init__(message)
         self.code = code
@@ -96,6 +100,7 @@ class ApiError(Exception):
         self.causes = tuple(causes)
         self.headers = dict(headers or {})
         self.metadata = dict(metadata or {})
+        self.warnings = tuple(warnings)
 
     def status(self) -> dict[str, Any]:
         """The Status object."""
@@ -116,9 +121,22 @@ class ApiError(Exception):
 
     def response(self) -> Response:
         """The answer."""
-        return Response(
-            msgspec.json.encode(self.status()), self.code, media_type="application/json", headers=self.headers
-        )
+        body = msgspec.json.encode(self.status())
+        response = Response(body, self.code, media_type="application/json", headers=self.headers)
+        add_warnings(response, self.warnings)
+        return response
+
+
+def add_warnings(response: Response, warnings: Sequence[str]) -> None:
+    """A Warning header for each, as an HTTP quoted-string.
+
+    A header is latin-1; other characters and line ends come as `?`.
+    """
+    for text in warnings:
+        printable = "".join(c if c.isprintable() else "?" for c in text[:400])
+        plain = printable.encode("latin-1", "replace").decode("latin-1")
+        quoted = plain.replace("\\", "\\\\").replace('"', '\\"')
+        response.headers.append("Warning", f'299 - "{quoted}"')
 
 
 def refused(http_status: int, code: str, message: str, *, field: str = "", hint: str = "") -> ApiError:
@@ -127,9 +145,9 @@ def refused(http_status: int, code: str, message: str, *, field: str = "", hint:
     return ApiError(http_status, text, details={}, causes=[StatusCause(code, text, field, code)])
 
 
-def bad_request(message: str, causes: Sequence[StatusCause] = ()) -> ApiError:
+def bad_request(message: str, causes: Sequence[StatusCause] = (), warnings: Sequence[str] = ()) -> ApiError:
     """What was sent can't be understood."""
-    return ApiError(400, message, causes=causes)
+    return ApiError(400, message, causes=causes, warnings=warnings)
 
 
 def unauthorized() -> ApiError:
@@ -215,7 +233,7 @@ def invalid(error: InvalidError, served: Mapping[str, Served]) -> ApiError:
     kind = error.kind
     if resource is not None and [c.field for c in error.causes] == ["metadata.resourceVersion"]:
         kind = resource.plural
-    shown = [f"{c.field}: {c.message}" if c.field else c.message for c in error.causes]
+    shown = list(dict.fromkeys(f"{c.field}: {c.message}" if c.field else c.message for c in error.causes))
     text = shown[0] if len(shown) == 1 else f"[{', '.join(shown)}]"
     details = {k: v for k, v in {"name": error.name, "group": group, "kind": kind}.items() if v}
     qualified = f"{kind}.{group}" if group else kind
@@ -257,6 +275,20 @@ def _missing(error: NotFoundError, served: Mapping[str, Served]) -> ApiError:
 def _missing_namespace(error: NamespaceNotFoundError, _: Mapping[str, Served]) -> ApiError:
     name = error.namespace
     return ApiError(404, f'namespaces "{name}" not found', details={"name": name, "kind": "namespaces"})
+
+
+def _terminating(error: NamespaceTerminatingError, served: Mapping[str, Served]) -> ApiError:
+    key = error.key
+    text = f"unable to create new content in namespace {key.namespace} because it is being terminated"
+    message = f'{_qualified(served, key.kind)} "{key.name}" is forbidden: {text}'
+    cause = StatusCause("NamespaceTerminating", f"namespace {key.namespace} is being terminated", "metadata.namespace")
+    return _about(served, key.kind, 403, key.name, message, causes=[cause])
+
+
+def _protected(error: ProtectedError, served: Mapping[str, Served]) -> ApiError:
+    key = error.key
+    message = f'{_qualified(served, key.kind)} "{key.name}" is forbidden: it may not be deleted'
+    return _about(served, key.kind, 403, key.name, message)
 
 
 def _taken(error: AlreadyExistsError, served: Mapping[str, Served]) -> ApiError:
@@ -315,11 +347,17 @@ def _qualified(served: Mapping[str, Served], kind: str) -> str:
 
 
 def _about(
-    served: Mapping[str, Served], kind: str, code: int, name: str, message: str, reason: str | None = None
+    served: Mapping[str, Served],
+    kind: str,
+    code: int,
+    name: str,
+    message: str,
+    reason: str | None = None,
+    causes: Sequence[StatusCause] = (),
 ) -> ApiError:
     resource = served.get(kind)
     details = _of(resource, name) if resource is not None else {"name": name, "kind": kind}
-    return ApiError(code, message, reason=reason, details=details)
+    return ApiError(code, message, reason=reason, details=details, causes=causes)
 
 
 def _of(served: Served, name: str) -> dict[str, str]:
@@ -332,6 +370,8 @@ _LOOKS: tuple[tuple[type[Exception], _Look], ...] = (
     (ApiError, lambda e, _: e),
     (NotFoundError, _missing),
     (NamespaceNotFoundError, _missing_namespace),
+    (NamespaceTerminatingError, _terminating),
+    (ProtectedError, _protected),
     (AlreadyExistsError, _taken),
     (PreconditionError, _precondition),
     (ConflictError, _conflict),

@@ -8,7 +8,7 @@ from litefleet_controller.api import metadata
 from litefleet_controller.api.bodies import Decoded
 from litefleet_controller.api.errors import ApiError, StatusCause, bad_request
 from litefleet_controller.resources.admission import UnknownField, prune
-from litefleet_controller.resources.registry import Kind
+from litefleet_controller.resources.kind import Kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +26,7 @@ def accept(kind: Kind, decoded: Decoded, validation: str, *, patch: bool = False
         ApiError: 400 under Strict, 422 for a patch, as in Kubernetes; each field with the known name most like it.
     """
     sent: dict[str, Any] = decoded.value
-    known_metadata, unknown_metadata = metadata.checked(sent.get("metadata"))
+    known_metadata, unknown_metadata = metadata.checked(kind, sent.get("metadata"))
     body, unknown = prune(kind, sent)
     if not patch:
         body["metadata"] = metadata.without_nulls(known_metadata)

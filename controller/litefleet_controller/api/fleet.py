@@ -36,6 +36,7 @@ from litefleet_controller.fleet.push import Uploads
 from litefleet_controller.fleet.queries import DIMENSIONS, MAX_WINDOWS, Dimension, Queries, Span
 from litefleet_controller.fleet.verbs import Verbs
 from litefleet_controller.resources.meta import GROUP, VERSION
+from litefleet_controller.store.interface import Key
 from litefleet_protocol.codes import Code
 from litefleet_protocol.enrollment import EnrollRequest
 from litefleet_protocol.errors import ProtocolError
@@ -175,7 +176,8 @@ def _add_blobs(router: APIRouter, doors: _Doors) -> None:
     async def push(request: Request, namespace: Namespace, name: Annotated[str, Query(max_length=255)]) -> Response:
         """Upload a model or a data set; `name` is the file's name, the body its bytes."""
         doors.person(request, "create", "blobs", namespace)
-        await deps.api.namespaces.get(namespace)  # 404 for a mistyped one, though blobs belong to all
+        # A mistyped one is 404, though blobs belong to all.
+        await deps.api.objects.get(Key("Namespace", "", namespace))
         try:
             return _json(await deps.uploads.push(_body(request), name), 201)
         except ClientDisconnect as e:

@@ -17,7 +17,7 @@ from litefleet_controller.api.errors import bad_request
 from litefleet_controller.api.negotiate import Form
 from litefleet_controller.api.paths import look_up
 from litefleet_controller.api.served import Served
-from litefleet_controller.resources.registry import Column
+from litefleet_controller.resources.kind import Column
 from litefleet_controller.store.interface import Page, Record
 
 
@@ -48,7 +48,7 @@ class ListMeta:
     remaining: int | None = None
 
     def json(self) -> dict[str, Any]:
-        """As Kubernetes writes it: `continue` always, remainingItemCount when known."""
+        """As Kubernetes writes it for custom resources: `continue` always, remainingItemCount when known."""
         members: dict[str, Any] = {"continue": self.continue_, "resourceVersion": str(self.resource_version)}
         if self.remaining is not None:
             members["remainingItemCount"] = self.remaining
@@ -96,9 +96,10 @@ class Renderer:
                 return self.table(page.records, meta, columns=True)
             case "partial":
                 items = [self._partial(r) for r in page.records]
-                return _list("PartialObjectMetadataList", f"meta.k8s.io/{self.form.meta_version}", items, meta)
+                version = f"meta.k8s.io/{self.form.meta_version}"
+                return _list("PartialObjectMetadataList", version, items, meta.json())
             case "object":
-                body = _list(f"{self.served.kind}List", self.served.api_version, page.bodies(), meta)
+                body = _list_of(self.served, page.bodies(), meta)
                 return as_yaml(body) if self.form.yaml else body
 
     def table(self, records: Sequence[Record], meta: ListMeta, *, columns: bool) -> bytes:
@@ -113,6 +114,10 @@ class Renderer:
                 "rows": [self._row(r) for r in records],
             }
         )
+
+    def empty_cells(self) -> list[Any]:
+        """A row of nothing: of a BOOKMARK, which is about no object."""
+        return [None if column.type == "date" else "" for column in _columns(self.served)]
 
     def _row(self, record: Record) -> dict[str, Any]:
         body, now = msgspec.json.decode(record.body), self.clock()
@@ -142,27 +147,41 @@ def as_yaml(body: bytes) -> bytes:
     return text.encode()
 
 
-def _list(kind: str, api_version: str, items: Sequence[bytes], meta: ListMeta) -> bytes:
+def _list_of(served: Served, items: Sequence[bytes], meta: ListMeta) -> bytes:
+    if served.model is None or not served.model.builtin:
+        return _list(f"{served.kind}List", served.api_version, items, meta.json())
+    # Kubernetes' own kinds don't repeat in each item what the list says already.
+    head = msgspec.json.encode({"apiVersion": served.api_version, "kind": served.kind})[:-1] + b","
+    bare = [b"{" + item.removeprefix(head) if item.startswith(head) else item for item in items]
+    members = {k: v for k, v in meta.json().items() if v != ""}
+    return _list(f"{served.kind}List", served.api_version, bare, members)
+
+
+def _list(kind: str, api_version: str, items: Sequence[bytes], meta: dict[str, Any]) -> bytes:
     return b'{"apiVersion":"%s","items":[%s],"kind":"%s","metadata":%s}' % (
         api_version.encode(),
         b",".join(items),
         kind.encode(),
-        msgspec.json.encode(meta.json()),
+        msgspec.json.encode(meta),
     )
 
 
+def _columns(served: Served) -> tuple[Column, ...]:
+    return served.columns if served.cells is not None else (_NAME, *served.columns)
+
+
 def _definitions(served: Served) -> list[dict[str, Any]]:
-    columns = served.columns if served.cells is not None else (_NAME, *served.columns)
     return [
         {
             "name": column.name,
             "type": column.type,
             "format": "name" if column.json_path == _NAME.json_path else "",
             "description": column.description
+            or (_NAME.description if column.json_path == _NAME.json_path else "")
             or f"Custom resource definition column (in JSONPath format): {column.json_path}",
             "priority": column.priority,
         }
-        for column in columns
+        for column in _columns(served)
     ]
 
 

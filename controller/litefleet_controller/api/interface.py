@@ -1,7 +1,7 @@
 """The ports that the API is built from. The composition root fills them; nothing here knows who implements them."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
@@ -28,7 +28,29 @@ class Person(Protocol):
         """The only namespace it may touch, None for all."""
         ...
 
+    @property
+    def uid(self) -> str:
+        """Tells two of one name apart."""
+        ...
 
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """What it belongs to, as `kubectl auth whoami` shows it."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Anonymous:
+    """Whoever sends no token: Kubernetes' name for it, and no rights at all. A `Person`."""
+
+    name: str = "system:anonymous"
+    role: str = ""
+    namespace: str | None = None
+    uid: str = ""
+    groups: tuple[str, ...] = ("system:unauthenticated",)
+
+
+ANONYMOUS = Anonymous()
 Authenticate = Callable[[str, datetime], Awaitable[Person | None]]
 """(bearer token, now) -> who it is, None when the token is unknown, revoked or expired."""
 Allowed = Callable[[Person, str, str, str | None], bool]
@@ -55,41 +77,6 @@ class Reader(Protocol):
         ...
 
 
-class Namespace(Protocol):
-    """A tenant."""
-
-    @property
-    def name(self) -> str:
-        """An RFC 1123 label."""
-        ...
-
-    @property
-    def uid(self) -> str:
-        """Its own for ever."""
-        ...
-
-    @property
-    def created_at(self) -> datetime:
-        """When it was made."""
-        ...
-
-
-class Namespaces(Protocol):
-    """Tenants."""
-
-    async def get(self, name: str) -> Namespace:
-        """Raises: NamespaceNotFoundError."""
-        ...
-
-    async def list(self) -> Sequence[Namespace]:
-        """All of them, by name."""
-        ...
-
-    async def create(self, name: str, *, dry_run: bool = False) -> Namespace:
-        """Raises: AlreadyExistsError, ValueError (it is no RFC 1123 label)."""
-        ...
-
-
 PUBLIC_PATHS = frozenset({"/version", "/healthz", "/livez", "/readyz", "/fleet/v1/ca", "/fleet/v1/enroll"})
 """Answered without a token: versions and health as in Kubernetes; enrollment brings its own credential."""
 
@@ -100,13 +87,13 @@ class ApiDependencies:
 
     registry: Registry
     objects: Objects
-    namespaces: Namespaces
-    events: Reader
     authenticate: Authenticate
     allowed: Allowed
     clock: Callable[[], datetime]
     version: str = "0.1.0"
     public_paths: frozenset[str] = PUBLIC_PATHS
+    anonymous: bool = False
+    """Whether who sends no token is somebody without rights (403, as in Kubernetes by default) or nobody (401)."""
     closing: asyncio.Event = field(default_factory=asyncio.Event)
     """Set before the server stops, so that open watches end cleanly."""
     recheck_s: float = 30.0

@@ -4,16 +4,19 @@ Starlette's router knows none of the resources: paths are taken apart as Kuberne
 no route, and authorization comes before anything else is said about what exists.
 """
 
+from dataclasses import replace
+
+import msgspec
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.types import Receive, Scope, Send
 
-from litefleet_controller.api import namespaces, reading, reviews, writing
-from litefleet_controller.api.core import NAMESPACES, REVIEWS
+from litefleet_controller.api import reading, reviews, scale, writing
+from litefleet_controller.api.core import REVIEWS
 from litefleet_controller.api.discovery import Discovery
-from litefleet_controller.api.errors import bad_request, method_not_allowed, no_such_resource, not_found
-from litefleet_controller.api.events import EVENTS, NEW_EVENTS, NewEvents
-from litefleet_controller.api.interface import ApiDependencies, Reader
+from litefleet_controller.api.errors import ApiError, bad_request, method_not_allowed, no_such_resource, not_found
+from litefleet_controller.api.events import NEW_EVENTS, NewEvents
+from litefleet_controller.api.interface import ApiDependencies
 from litefleet_controller.api.options import is_watch
 from litefleet_controller.api.served import STATUS_VERBS, Catalog, Served
 from litefleet_controller.api.target import Target, authorize, parse_target, verb_of
@@ -26,12 +29,14 @@ class KubernetesApi:
         self._deps = deps
         self._catalog = catalog
         self._discovery = Discovery(catalog)
-        self._new_events = NewEvents(deps.events)
-        self._namespaces = namespaces.NamespaceReader(deps.namespaces, deps.objects)
+        self._new_events = replace(deps, objects=NewEvents(deps.objects))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """As an ASGI application."""
-        response = await self.serve(Request(scope, receive))
+        request = Request(scope, receive)
+        response = await self.serve(request)
+        if request.query_params.get("pretty") in ("true", "1"):
+            response = _indented(response)
         await response(scope, receive, send)
 
     async def serve(self, request: Request) -> Response:
@@ -72,21 +77,14 @@ class KubernetesApi:
         return None
 
     async def _dispatch(self, request: Request, served: Served, target: Target, verb: str) -> Response:
-        deps = self._deps
+        deps = self._new_events if served is NEW_EVENTS else self._deps
+        if target.subresource == "scale" and served.model is not None and served.model.scale is not None:
+            return await scale.serve(request, served, served.model.scale, target, verb, deps)
         if verb in _READS:
-            return await _READS[verb](request, served, target, self._reader(served), deps)
+            return await _READS[verb](request, served, target, deps.objects, deps)
         if served in REVIEWS:
             return await reviews.review(request, served, target, deps, self._catalog)
-        if served is NAMESPACES:
-            return await namespaces.create(request, target, deps)
         return await _WRITES[verb](request, served, target, deps)
-
-    def _reader(self, served: Served) -> Reader:
-        if served is NAMESPACES:
-            return self._namespaces
-        if served is NEW_EVENTS:
-            return self._new_events
-        return self._deps.events if served is EVENTS else self._deps.objects
 
 
 _READS = {"get": reading.get, "list": reading.list_, "watch": reading.watch}
@@ -97,7 +95,16 @@ _WRITES = {
     "delete": writing.delete,
     "deletecollection": writing.delete_collection,
 }
-"""For the registry's kinds, which alone have these verbs."""
+"""For the registry's kinds, namespaces and events."""
+
+
+def _indented(response: Response) -> Response:
+    """For people who read JSON as it comes."""
+    if response.media_type != "application/json" or not response.body:
+        return response
+    response.body = msgspec.json.format(bytes(response.body), indent=2)
+    response.headers["content-length"] = str(len(response.body))
+    return response
 
 
 def page_not_found() -> Response:
@@ -114,7 +121,7 @@ def _scope_fits(served: Served, target: Target, verb: str) -> bool:
 
 def _check_verb(served: Served, target: Target, verb: str) -> None:
     if target.subresource:
-        if target.subresource != "status" or served.model is None or not served.model.has_status:
+        if target.subresource not in served.subresources:
             raise not_found(served, target.name)
         if verb not in STATUS_VERBS:
             raise method_not_allowed(verb, served)
@@ -122,4 +129,6 @@ def _check_verb(served: Served, target: Target, verb: str) -> None:
     if verb in ("update", "patch") and not target.name and verb in served.verbs:
         raise bad_request("name must be provided")
     if verb not in served.verbs:
+        if served in REVIEWS:
+            raise ApiError(405, "the server does not allow this method on the requested resource", details={})
         raise method_not_allowed(verb, served)

@@ -92,3 +92,22 @@ META_SCHEMAS: dict[str, Schema] = {
     f"{META}.DeleteOptions": _DELETE,
     f"{META}.Patch": {"description": "A merge patch (object), a JSON patch (list of operations) or an applied object."},
 }
+
+SCALE = "io.k8s.api.autoscaling.v1.Scale"
+_NUMBER: Schema = {"type": "integer", "format": "int32"}
+SCALE_SCHEMA: Schema = {
+    **_object(
+        **TYPE_META,
+        metadata=reference(f"{META}.ObjectMeta"),
+        spec={**_object(replicas={**_NUMBER, "description": "How many are wanted."}), "description": "What is wanted."},
+        status={
+            **_object(
+                replicas={**_NUMBER, "description": "How many there are."},
+                selector=_said("string", "Labels by which they are found."),
+            ),
+            "description": "What is there.",
+        },
+    ),
+    "description": "How many replicas of something are wanted and there.",
+    "x-kubernetes-group-version-kind": [{"group": "autoscaling", "version": "v1", "kind": "Scale"}],
+}

@@ -9,7 +9,7 @@ from litefleet_controller.api.errors import not_acceptable
 Shape = Literal["object", "table", "partial"]
 _ACCEPTED = ("application/json", "application/yaml", "application/vnd.kubernetes.protobuf")
 """As Kubernetes names them; protobuf is only answered where its own kinds are."""
-_ACCEPTED_WATCH = ("application/json;stream=watch",)
+_ACCEPTED_WATCH = ("application/json;stream=watch", "application/vnd.kubernetes.protobuf;stream=watch")
 _SHAPES: dict[str, Shape] = {
     "Table": "table",
     "PartialObjectMetadata": "partial",

@@ -11,8 +11,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from litefleet_controller.api.bodies import JSON_TYPE, PATCH_TYPES, YAML_TYPE
-from litefleet_controller.api.errors import ApiError
-from litefleet_controller.api.metaschemas import META, META_SCHEMAS, TYPE_META, reference
+from litefleet_controller.api.metaschemas import META, META_SCHEMAS, SCALE, SCALE_SCHEMA, TYPE_META, reference
 from litefleet_controller.api.served import Catalog, Served
 from litefleet_controller.resources.structural import Document as Schema
 
@@ -25,23 +24,20 @@ class OpenApi:
         for (group, api_version), resources in catalog.versions().items():
             name = f"apis/{group}/{api_version}" if group else f"api/{api_version}"
             self._documents[name] = msgspec.json.encode(_document(resources, version))
+        self._documents["version"] = msgspec.json.encode(_VERSION_DOCUMENT)
         self._tags = {name: hashlib.sha256(body).hexdigest().upper() for name, body in self._documents.items()}
 
     async def index(self, _request: Request) -> Response:
-        """`/openapi/v3`."""
+        """`/openapi/v3`; plain text by its header, as in Kubernetes."""
         paths = {name: {"serverRelativeURL": f"/openapi/v3/{name}?hash={tag}"} for name, tag in self._tags.items()}
-        return Response(msgspec.json.encode({"paths": paths}), media_type=JSON_TYPE)
+        return Response(msgspec.json.encode({"paths": paths}), media_type="text/plain")
 
     async def document(self, request: Request) -> Response:
-        """`/openapi/v3/apis/GROUP/VERSION`; a hash of another document redirects to this one.
-
-        Raises:
-            ApiError: 404.
-        """
+        """`/openapi/v3/apis/GROUP/VERSION`; a hash of another document redirects to this one."""
         name = request.path_params["name"]
         body = self._documents.get(name)
         if body is None:
-            raise ApiError(404, f"there is no OpenAPI document {name[:120]!r}; /openapi/v3 lists them", details={})
+            return Response(status_code=404)
         tag, wanted = self._tags[name], request.query_params.get("hash")
         if wanted not in (None, tag):
             headers = {"Etag": f'"{tag}"', "Content-Type": JSON_TYPE}
@@ -57,11 +53,29 @@ def _document(resources: list[Served], version: str) -> Schema:
     paths: dict[str, Schema] = {}
     for served in resources:
         schemas[_name(served)] = _object_schema(served)
+        if "scale" in served.subresources:
+            schemas[SCALE] = SCALE_SCHEMA
         if "list" in served.verbs:
             schemas[f"{_name(served)}List"] = _list_schema(served)
         paths.update(_paths(served))
-    info = {"title": "litefleet", "version": version}
+    custom = any(served.model is not None and not served.model.builtin for served in resources)
+    info = {"title": "Kubernetes CRD Swagger" if custom else "Kubernetes", "version": f"v{version}"}
     return {"openapi": "3.0.0", "info": info, "paths": paths, "components": {"schemas": schemas}}
+
+
+_VERSION_DOCUMENT: Schema = {
+    "openapi": "3.0.0",
+    "info": {"title": "litefleet"},
+    "paths": {
+        "/version": {
+            "get": {
+                "operationId": "getVersion",
+                "description": "Which release of Kubernetes is followed, and which litefleet this is.",
+                "responses": {"200": {"description": "OK", "content": {JSON_TYPE: {"schema": {"type": "object"}}}}},
+            }
+        }
+    },
+}
 
 
 def _name(served: Served) -> str:
@@ -115,23 +129,22 @@ def _paths(served: Served) -> dict[str, Schema]:
     found: dict[str, Schema] = {}
 
     def add(path: str, parameters: list[Schema], **verbs: str) -> None:
-        operations = {
-            m: _operation(served, verb, path) for m, verb in verbs.items() if verb in served.verbs or "status" in path
-        }
+        operations = {m: _operation(served, verb, path) for m, verb in verbs.items() if verb in served.verbs}
         if operations:
             found[path] = {**operations, "parameters": parameters}
 
     add(namespaced, scope, get="list", post="create", delete="deletecollection")
     add(f"{namespaced}/{{name}}", named, get="get", put="update", patch="patch", delete="delete")
-    if served.model is not None:
-        add(f"{namespaced}/{{name}}/status", named, get="get", put="update", patch="patch")
+    for part in served.subresources:
+        add(f"{namespaced}/{{name}}/{part}", named, get="get", put="update", patch="patch")
     if served.namespaced:
         add(f"{root}/{served.plural}", [], get="list")
     return found
 
 
 def _operation(served: Served, verb: str, path: str) -> Schema:
-    answer = f"{_name(served)}List" if verb in ("list", "deletecollection") else _name(served)
+    one = SCALE if path.endswith("/scale") else _name(served)
+    answer = f"{one}List" if verb in ("list", "deletecollection") else one
     action = {"update": "put", "create": "post"}.get(verb, verb)
     schema = reference(answer)
     if verb == "delete":
@@ -139,39 +152,58 @@ def _operation(served: Served, verb: str, path: str) -> Schema:
         schema = {"anyOf": [reference(f"{META}.Status"), schema]}
     operation: Schema = {
         "operationId": _operation_id(served, verb, path),
-        "description": f"{verb} {served.plural}",
-        "tags": [served.api_version],
+        "description": f"{_PHRASES[verb]} {served.kind}",
+        "tags": [_tag(served)],
         "parameters": _query_parameters(verb),
         "responses": {
             "201" if verb == "create" else "200": {
                 "description": "OK",
                 "content": {t: {"schema": schema} for t in (JSON_TYPE, YAML_TYPE)},
             },
+            "401": {"description": "Unauthorized"},
             "default": {"description": "A refusal.", "content": {JSON_TYPE: {"schema": reference(f"{META}.Status")}}},
         },
         "x-kubernetes-action": action,
         "x-kubernetes-group-version-kind": _gvk(served),
     }
-    body = _request_body(served, verb)
+    body = _request_body(one, verb)
     if body is not None:
         operation["requestBody"] = body
     return operation
 
 
+_PHRASES = {
+    "list": "list objects of kind",
+    "get": "read the specified",
+    "create": "create a",
+    "update": "replace the specified",
+    "patch": "partially update the specified",
+    "delete": "delete a",
+    "deletecollection": "delete collection of",
+}
+"""As Kubernetes describes its operations."""
+
+
+def _tag(served: Served) -> str:
+    first, *rest = served.group.split(".") if served.group else ["core"]
+    return f"{first}{''.join(part.title() for part in rest)}_{served.version}"
+
+
 def _operation_id(served: Served, verb: str, path: str) -> str:
     group = "".join(part.title() for part in served.group.split("."))
-    suffix = "Status" if path.endswith("/status") else ""
+    version = f"{served.version[0].upper()}{served.version[1:]}"
+    suffix = next((part.title() for part in served.subresources if path.endswith(f"/{part}")), "")
     if served.namespaced and "{namespace}" not in path:
         suffix = "ForAllNamespaces"
-    return f"{verb}{group}{served.version.title()}{served.kind}{suffix}"
+    return f"{verb}{group}{version}{served.kind}{suffix}"
 
 
-def _request_body(served: Served, verb: str) -> Schema | None:
+def _request_body(name: str, verb: str) -> Schema | None:
     match verb:
         case "create" | "update":
             return {
                 "required": True,
-                "content": {t: {"schema": reference(_name(served))} for t in (JSON_TYPE, YAML_TYPE)},
+                "content": {t: {"schema": reference(name)} for t in (JSON_TYPE, YAML_TYPE)},
             }
         case "patch":
             patch = {"schema": reference(f"{META}.Patch")}

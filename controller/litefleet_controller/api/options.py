@@ -9,6 +9,7 @@ from typing import Any
 
 from starlette.datastructures import QueryParams
 
+from litefleet_controller.api.bodies import decode_json
 from litefleet_controller.api.errors import ApiError, StatusCause, bad_request, invalid_options
 from litefleet_controller.api.selectors import parse_fields, parse_labels
 from litefleet_controller.api.served import Served
@@ -101,7 +102,9 @@ def parse_version(text: str, *, strict: bool = True) -> int | None:
         return None
     if not (text.isascii() and text.isdecimal()):
         prefix = "invalid resource version: " if strict else ""
-        raise bad_request(f'{prefix}resourceVersion: Invalid value: "{text[:60]}": must be a number')
+        fault = f'strconv.ParseUint: parsing "{text[:60]}": invalid syntax'  # in Kubernetes' words
+        cause = StatusCause("FieldValueInvalid", "must be a number", "resourceVersion", "Invalid")
+        raise bad_request(f'{prefix}resourceVersion: Invalid value: "{text[:60]}": {fault}', [cause])
     return min(int(text[:20]), MAX_VERSION)
 
 
@@ -126,7 +129,8 @@ def _check_match(match: str, version: int | None, *, initial: bool, watch: bool)
 
 def _parse_continue(token: str, listed: str | None) -> Continue:
     try:
-        members = json.loads(base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)))
+        text = base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)).decode("latin-1")
+        members = decode_json(text.encode(), "invalid continue token: continue key is not valid: ").value
         place, version = members["start"].removesuffix("\0"), members["rv"]
         namespace, slash, name = place.partition("/") if listed is None else (listed, "/", place)
         if not slash or not isinstance(version, int) or not -1 <= version <= MAX_VERSION:
@@ -142,7 +146,9 @@ def _number(params: QueryParams, name: str) -> int:
     if not text:
         return 0
     if not (text.isascii() and text.isdecimal()) or len(text) > 18:
-        raise bad_request(f'{name}: "{text[:60]}" is not a number from 0 to 10^18')
+        # The message is Kubernetes'; it doesn't say which parameter is meant, the cause does.
+        cause = StatusCause("FieldValueInvalid", "must be a number from 0 to 10^18", name, "Invalid")
+        raise bad_request(f'strconv.ParseInt: parsing "{text[:60]}": invalid syntax', [cause])
     return int(text)
 
 

@@ -35,6 +35,8 @@ _MESSAGES: dict[str, Message] = {
     "SelfSubjectRulesReview": {1: ("metadata", _METADATA), 2: ("spec", {1: ("namespace", "str")})},
     "SelfSubjectReview": {1: ("metadata", _METADATA)},
 }
+KINDS = frozenset(_MESSAGES)
+"""What can be decoded."""
 _UNKNOWN: Message = {1: ("type", {1: ("apiVersion", "str"), 2: ("kind", "str")}), 2: ("raw", "bytes")}
 
 

@@ -5,7 +5,7 @@ import asyncio
 from starlette.requests import Request
 from starlette.responses import Response
 
-from litefleet_controller.api.errors import ApiError, future_version
+from litefleet_controller.api.errors import ApiError, add_warnings, future_version
 from litefleet_controller.api.forms import ListMeta, Renderer, include_object
 from litefleet_controller.api.interface import ApiDependencies, Reader
 from litefleet_controller.api.negotiate import Form, negotiate
@@ -28,15 +28,8 @@ def answer(body: bytes, form: Form, code: int = 200, warnings: tuple[str, ...] =
     """Ready bytes as a response, with a Warning header for each warning."""
     media = "application/yaml" if form.yaml else "application/json"
     response = Response(body, code, headers=NO_CACHE, media_type=media)
-    for text in warnings:
-        response.headers.append("Warning", f"299 - {_quoted(text)}")
+    add_warnings(response, warnings)
     return response
-
-
-def _quoted(text: str) -> str:
-    """An HTTP quoted-string. A header is latin-1; other characters and line ends come as `?`."""
-    plain = "".join(c if c.isprintable() else "?" for c in text[:400]).encode("latin-1", "replace").decode("latin-1")
-    return '"' + plain.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
 async def get(request: Request, served: Served, target: Target, reader: Reader, deps: ApiDependencies) -> Response:

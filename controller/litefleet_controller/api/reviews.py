@@ -9,17 +9,21 @@ from starlette.responses import Response
 
 from litefleet_controller.api.bodies import read_object
 from litefleet_controller.api.core import ACCESS_REVIEWS, RULES_REVIEWS, SELF_REVIEWS
+from litefleet_controller.api.errors import ApiError, StatusCause
 from litefleet_controller.api.interface import ApiDependencies, Person
 from litefleet_controller.api.negotiate import Form
+from litefleet_controller.api.options import write_options
 from litefleet_controller.api.reading import answer
 from litefleet_controller.api.served import ALL_VERBS, Catalog, Served
-from litefleet_controller.api.target import Target
-from litefleet_controller.api.writing import check_identity
-from litefleet_controller.resources.admission import Cause, InvalidError
+from litefleet_controller.api.target import OPEN_PATHS, PUBLIC_INFO, WELL_KNOWN, Target, is_open
+from litefleet_controller.api.writing import agent_of, check_identity
+from litefleet_controller.resources.schema import Schema
+from litefleet_controller.store.apply.tracking import Writer, tracked
 from litefleet_controller.store.records import timestamp
 
-_OPEN = ["/version", "/healthz", "/livez", "/readyz", "/api", "/api/*", "/apis", "/apis/*", "/openapi", "/openapi/*"]
-"""Paths that aren't resources and that everyone with a token may read."""
+_ANY: dict[str, Any] = {"apiGroups": ["*"], "resources": ["*"], "verbs": ["*"]}
+_REVIEW = Schema(properties={"spec": Schema(type="object", is_struct=True)})
+"""As far as it counts for who owns what of a review."""
 
 
 async def review(request: Request, served: Served, target: Target, deps: ApiDependencies, catalog: Catalog) -> Response:
@@ -38,12 +42,18 @@ async def review(request: Request, served: Served, target: Target, deps: ApiDepe
     elif served is RULES_REVIEWS:
         status = _rules(person, spec, deps, catalog)
     else:
-        groups = [f"litefleet:{person.role}", "system:authenticated"]
-        status = {"userInfo": {"username": person.name, "groups": groups}}
-    made = {"creationTimestamp": timestamp(deps.clock())} if served is SELF_REVIEWS else {}
-    head = {"kind": served.kind, "apiVersion": served.api_version, "metadata": made}
-    shown = {**head, "spec": spec, "status": status} if served is ACCESS_REVIEWS else {**head, "status": status}
-    return answer(msgspec.json.encode(shown), Form(), 201)
+        groups = [*person.groups, "system:authenticated"]
+        status = {"userInfo": {"username": person.name, "uid": person.uid, "groups": groups}}
+    shown = {"kind": served.kind, "apiVersion": served.api_version, "metadata": {}}
+    now = timestamp(deps.clock())
+    if served is SELF_REVIEWS:
+        shown["metadata"] = {"creationTimestamp": now}
+    elif served is RULES_REVIEWS:
+        shown["spec"] = {}
+    else:
+        options = write_options("CreateOptions", request.query_params, agent_of(request))
+        shown = tracked(_REVIEW, None, {**shown, "spec": spec}, None, Writer(options.manager, now))
+    return answer(msgspec.json.encode({**shown, "status": status}), Form(), 201)
 
 
 def _access(person: Person, spec: dict[str, Any], deps: ApiDependencies, catalog: Catalog) -> dict[str, Any]:
@@ -51,11 +61,13 @@ def _access(person: Person, spec: dict[str, Any], deps: ApiDependencies, catalog
     if isinstance(resource, dict):
         allowed = _may(person, resource, deps, catalog)
     elif isinstance(path, dict):
-        allowed = path.get("verb") == "get" and _is_open(str(path.get("path", "")))
+        allowed = path.get("verb") == "get" and is_open(str(path.get("path", "")))
     else:
         text = "Invalid value: null: exactly one of nonResourceAttributes or resourceAttributes must be specified"
-        cause = Cause("spec.resourceAttributes", "FieldValueInvalid", text)
-        raise InvalidError(ACCESS_REVIEWS.kind, "", [cause])
+        cause = StatusCause("FieldValueInvalid", text, "spec.resourceAttributes")
+        group = ACCESS_REVIEWS.group  # The kind isn't named: so it is in Kubernetes.
+        message = f'.{group} "" is invalid: {cause.field}: {text}'
+        raise ApiError(422, message, details={"group": group}, causes=[cause])
     return {"allowed": allowed}
 
 
@@ -83,17 +95,22 @@ def _spanned(plural: str, catalog: Catalog) -> list[tuple[str, Sequence[str]]]:
 
 def _rules(person: Person, spec: dict[str, Any], deps: ApiDependencies, catalog: Catalog) -> dict[str, Any]:
     namespace = str(spec.get("namespace") or "") or None
-    rules = []
+    by_verbs: dict[tuple[str, tuple[str, ...]], list[str]] = {}
     for served in catalog:
-        verbs = [v for v in served.verbs if deps.allowed(person, v, served.plural, namespace)]
+        verbs = tuple(v for v in served.verbs if deps.allowed(person, v, served.plural, namespace))
         if verbs:
-            rules.append({"verbs": verbs, "apiGroups": [served.group], "resources": [served.plural]})
-    return {
-        "resourceRules": rules,
-        "nonResourceRules": [{"verbs": ["get"], "nonResourceURLs": _OPEN}],
-        "incomplete": False,
-    }
+            by_verbs.setdefault((served.group, verbs), []).append(served.plural)
+    rules = [{"verbs": list(v), "apiGroups": [g], "resources": names} for (g, v), names in by_verbs.items()]
+    paths = [
+        {"verbs": ["get"], "nonResourceURLs": list(PUBLIC_INFO)},
+        {"verbs": ["get"], "nonResourceURLs": list(OPEN_PATHS)},
+        {"verbs": ["get"], "nonResourceURLs": list(WELL_KNOWN)},
+    ]
+    if person.role == "admin":
+        rules = [{**_ANY}, *(r for r in rules if r["apiGroups"] in _OF_SELF)]
+        paths = [{"verbs": ["*"], "nonResourceURLs": ["*"]}, *paths]
+    return {"resourceRules": rules, "nonResourceRules": paths, "incomplete": False}
 
 
-def _is_open(path: str) -> bool:
-    return any(path.startswith(p[:-1]) if p.endswith("*") else path == p for p in _OPEN)
+_OF_SELF = ([ACCESS_REVIEWS.group], [SELF_REVIEWS.group])
+"""Groups of the questions about oneself, which everyone may ask."""

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
-from litefleet_controller.resources.registry import Column, Kind, Registry
+from litefleet_controller.resources.kind import Column, Kind
+from litefleet_controller.resources.registry import Registry
 
 Verb = Literal["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"]
 ALL_VERBS: tuple[Verb, ...] = ("create", "delete", "deletecollection", "get", "list", "patch", "update", "watch")
@@ -40,6 +41,14 @@ class Served:
     """Of the registry; None for what Kubernetes defines."""
 
     @property
+    def subresources(self) -> tuple[str, ...]:
+        """Parts of an object with a path of their own."""
+        if self.model is None:
+            return ()
+        found = {"scale": self.model.scale is not None, "status": self.model.has_status}
+        return tuple(name for name, there in found.items() if there)
+
+    @property
     def api_version(self) -> str:
         """group/version, `v1` for the core group."""
         return f"{self.group}/{self.version}" if self.group else self.version
@@ -54,7 +63,7 @@ class Catalog:
     """Every resource, found by path or by kind."""
 
     def __init__(self, registry: Registry, core: tuple[Served, ...]) -> None:
-        resources = [*core, *(_of_kind(kind) for kind in registry)]
+        resources = [*core, *(of_kind(kind) for kind in registry)]
         self._by_path = {(s.group, s.version, s.plural): s for s in resources}
         self.by_kind: Mapping[str, Served] = {s.kind: s for s in resources}
 
@@ -73,7 +82,8 @@ class Catalog:
         return found
 
 
-def _of_kind(kind: Kind) -> Served:
+def of_kind(kind: Kind) -> Served:
+    """The resource of a kind."""
     fields = {path.removeprefix(".") for path in kind.selectable_fields}
     return Served(
         kind.group,
@@ -81,7 +91,7 @@ def _of_kind(kind: Kind) -> Served:
         kind.kind,
         kind.plural,
         kind.singular,
-        KIND_VERBS,
+        ALL_VERBS if kind.builtin else KIND_VERBS,
         kind.namespaced,
         short_names=kind.short_names,
         categories=kind.categories,

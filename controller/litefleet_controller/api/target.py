@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from litefleet_controller.api.errors import ApiError, StatusCause, not_found
-from litefleet_controller.api.interface import Allowed, Person
+from litefleet_controller.api.interface import ANONYMOUS, Allowed, Person
 from litefleet_controller.api.served import Catalog
 
 CORE_PREFIX, GROUPS_PREFIX = "/api/", "/apis/"
@@ -74,6 +74,8 @@ def authorize(person: Person, verb: str, target: Target, *, allowed: Allowed, ca
     Raises:
         ApiError: 404 for another tenant's namespace, so that nobody learns what is in there; else 403.
     """
+    if person is ANONYMOUS:
+        raise forbidden(person, verb, target)
     if allowed(person, verb, target.resource, target.namespace):
         return
     if target.namespace is not None and person.namespace not in (None, target.namespace):
@@ -98,5 +100,55 @@ def forbidden(person: Person, verb: str, target: Target) -> ApiError:
         f'{what} is forbidden: User "{person.name}" cannot {verb} resource "{target.resource}" '
         f'in API group "{target.group}" {scope}',
         details=details,
-        causes=[StatusCause("Forbidden", f"the role {person.role} doesn't include it", code="Forbidden")],
+        causes=[_why_not(person)],
     )
+
+
+def _why_not(person: Person) -> StatusCause:
+    text = f"the role {person.role} doesn't include it" if person.role else "no token was sent: it says who asks"
+    return StatusCause("Forbidden", text, code="Forbidden")
+
+
+OPEN_PATHS = (
+    "/api", "/api/*", "/apis", "/apis/*", "/healthz", "/livez", "/openapi", "/openapi/*", "/readyz", "/version",
+    "/version/",
+)  # fmt: skip
+"""Paths that aren't resources and that everyone with a token may read."""
+PUBLIC_INFO = ("/healthz", "/livez", "/readyz", "/version", "/version/")
+"""Those of them that tell nothing about what is stored."""
+WELL_KNOWN = ("/.well-known", "/.well-known/*")
+"""Open too, as in Kubernetes; nothing is served there yet, and everyone is told so."""
+_OWN = ("/", "/openapi.json")
+"""Litefleet's own, for everyone with a token; /fleet/ and what else has doors of its own decides for itself."""
+_DOORS = ("/fleet/", "/ui")
+
+
+def is_open(path: str) -> bool:
+    """Whether everyone with a token may read it."""
+    return any(path.startswith(p[:-1]) if p.endswith("*") else path == p for p in (*OPEN_PATHS, *WELL_KNOWN))
+
+
+def authorize_path(person: Person, method: str, path: str) -> None:
+    """Nothing, when `path` is a resource's, which `authorize` decides about, or when `person` may.
+
+    Raises:
+        ApiError: 403.
+    """
+    if path.startswith(_DOORS) or person.role == "admin" or _is_resource(path):
+        return
+    if person is ANONYMOUS or not (is_open(path) or path in _OWN):
+        verb = {"HEAD": "get"}.get(method, method.lower())
+        text = f'forbidden: User "{person.name}" cannot {verb} path "{path[:200]}"'
+        raise ApiError(403, text, details={}, causes=[_why_not(person)])
+
+
+def _is_resource(path: str) -> bool:
+    """Below a version of a group, and not the list of what is there."""
+    steps = path.rstrip("/").split("/")
+    return (path.startswith(GROUPS_PREFIX) and len(steps) > _OF_GROUP) or (
+        path.startswith(CORE_PREFIX) and len(steps) > _OF_CORE
+    )
+
+
+_OF_GROUP, _OF_CORE = 4, 3
+"""Steps of `/apis/G/V` and of `/api/V`, the empty one before the first slash included."""

@@ -61,14 +61,13 @@ class Framer:
 
     def _table_bookmark(self, version: int, metadata: dict[str, object]) -> dict[str, object]:
         meta = f"meta.k8s.io/{self.renderer.form.meta_version}"
+        about = {"kind": "PartialObjectMetadata", "apiVersion": meta, "metadata": metadata}
         return {
             "kind": "Table",
             "apiVersion": meta,
             "metadata": {"resourceVersion": str(version)},
             "columnDefinitions": None,
-            "rows": [
-                {"cells": [], "object": {"kind": "PartialObjectMetadata", "apiVersion": meta, "metadata": metadata}}
-            ],
+            "rows": [{"cells": self.renderer.empty_cells(), "object": about}],
         }
 
     @staticmethod

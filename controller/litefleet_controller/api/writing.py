@@ -10,11 +10,12 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from litefleet_controller.api import metadata
+from litefleet_controller.api import metadata, protobuf
 from litefleet_controller.api.bodies import (
     APPLY_PATCH,
     MERGE_PATCH,
     PATCH_TYPES,
+    STRATEGIC_PATCH,
     Decoded,
     decode_json,
     media_type,
@@ -38,8 +39,8 @@ from litefleet_controller.api.reading import answer, created, list_meta, written
 from litefleet_controller.api.served import Served
 from litefleet_controller.api.target import Target
 from litefleet_controller.resources.admission import Cause, InvalidError
+from litefleet_controller.resources.kind import Kind
 from litefleet_controller.resources.pruning import UnknownField
-from litefleet_controller.resources.registry import Kind
 from litefleet_controller.store.errors import NotFoundError, PatchError, PreconditionError
 from litefleet_controller.store.interface import Key, Page, Patch, Record, Subresource
 
@@ -48,13 +49,13 @@ async def create(request: Request, served: Served, target: Target, deps: ApiDepe
     """POST to a collection."""
     negotiate(request.headers.get("accept"))
     options = write_options("CreateOptions", request.query_params, agent_of(request))
-    decoded = await read_object(request, kind=served.kind)
+    decoded = await read_object(request, kind=served.kind, with_protobuf=served.kind in protobuf.KINDS)
     check_identity(served, decoded.value, target, whole=True)
     accepted = accept(_kind(served), decoded, options.validation)
     if accepted.body["metadata"].get("resourceVersion"):
         # Kubernetes' answer is a fault of its own, without a reason; clients know it so.
         raise ApiError(500, "resourceVersion should not be set on objects to be created", reason="")
-    accepted.body["metadata"]["namespace"] = target.namespace
+    _put_namespace(served, accepted.body["metadata"], target)
     record = await deps.objects.create(accepted.body, manager=options.manager, dry_run=options.dry_run)
     return created(request, served, record, deps, accepted.warnings)
 
@@ -70,7 +71,7 @@ async def update(request: Request, served: Served, target: Target, deps: ApiDepe
         raise bad_request(
             f"the name of the object ({target.name} based on URL) was undeterminable: name must be provided"
         )
-    accepted.body["metadata"]["namespace"] = target.namespace
+    _put_namespace(served, accepted.body["metadata"], target)
     record = await deps.objects.replace(
         key_of(served, target),
         accepted.body,
@@ -85,20 +86,22 @@ async def patch(request: Request, served: Served, target: Target, deps: ApiDepen
     """PATCH of an object or its status: merge patch (RFC 7396), JSON patch (RFC 6902) or server-side apply."""
     negotiate(request.headers.get("accept"))
     content = media_type(request, default="")
-    if content not in PATCH_TYPES:
-        raise unsupported_media_type(PATCH_TYPES)
+    known = (*PATCH_TYPES, STRATEGIC_PATCH) if _kind(served).builtin else PATCH_TYPES
+    if content not in known:
+        raise unsupported_media_type(known)
     if content == APPLY_PATCH:
         return await _apply(request, served, target, deps)
     options = write_options("PatchOptions", request.query_params, agent_of(request))
     decoded = decode_json(await read(request), "error decoding patch: ")
     warnings: tuple[str, ...] = ()
     found: list[UnknownField] = []
-    if content == MERGE_PATCH:
+    if content in (MERGE_PATCH, STRATEGIC_PATCH):
         if not isinstance(decoded.value, dict):
             raise PatchError("a merge patch is an object", malformed=True)
         check_identity(served, decoded.value, target, whole=False)
         accepted = accept(_kind(served), decoded, options.validation, patch=True)
-        change, warnings = Patch("merge", accepted.body), accepted.warnings
+        change = Patch("merge" if content == MERGE_PATCH else "strategic", accepted.body)
+        warnings = accepted.warnings
     else:
         unknown = found.extend if options.validation != "Strict" else None
         change = Patch("json", _operations(decoded), unknown)
@@ -126,7 +129,8 @@ async def _apply(request: Request, served: Served, target: Target, deps: ApiDepe
     named = body.get("metadata") or {}
     if named.get("managedFields") is not None:
         raise bad_request("metadata.managedFields must be nil")
-    body["metadata"] = {**metadata.without_nulls(named), "name": target.name, "namespace": target.namespace}
+    body["metadata"] = {**metadata.without_nulls(named), "name": target.name}
+    _put_namespace(served, body["metadata"], target)
     warnings = refuse_duplicates(_kind(served), decoded, options.validation)
     applied = await deps.objects.apply(
         key_of(served, target),
@@ -193,7 +197,13 @@ def _kind(served: Served) -> Kind:
 
 def key_of(served: Served, target: Target) -> Key:
     """The object at `target`."""
-    return Key(served.kind, target.namespace or "", target.name)
+    return Key(served.kind, (target.namespace or "") if served.namespaced else "", target.name)
+
+
+def _put_namespace(served: Served, metadata: dict[str, Any], target: Target) -> None:
+    metadata.pop("namespace", None)
+    if served.namespaced:
+        metadata["namespace"] = target.namespace
 
 
 def _subresource(target: Target) -> Subresource:
@@ -220,18 +230,27 @@ def check_identity(served: Served, body: dict[str, Any], target: Target, *, whol
             f"the API version in the data ({str(version)[:120]}) does not match the expected API version "
             f"({served.api_version})",
             [StatusCause("FieldValueInvalid", f"must be {served.api_version}", "apiVersion", "NotFound")],
+            # Kubernetes reads it as another version's object, of which it knows nothing.
+            [f'unknown field "{name}"' for name in body if name not in ("apiVersion", "kind", "metadata")],
         )
-    named, _ = metadata.checked(body.get("metadata"))
+    named = _named(served, body.get("metadata"))
     if kind is not None and kind != served.kind:
         text = f'Invalid value: "{str(kind)[:120]}": must be {served.kind}'
         name = named.get("name") or target.name
         raise InvalidError(str(kind)[:120], name, [Cause("kind", "FieldValueInvalid", text, "NotFound")])
-    if named.get("namespace") not in (None, "", target.namespace):
+    if served.namespaced and named.get("namespace") not in (None, "", target.namespace):
         raise bad_request("the namespace of the provided object does not match the namespace sent on the request")
     if target.name and named.get("name") not in (None, "", target.name):
         raise bad_request(
             f"the name of the object ({named['name'][:253]}) does not match the name on the URL ({target.name})"
         )
+
+
+def _named(served: Served, given: Any) -> dict[str, Any]:
+    """Metadata as far as they say which object is meant."""
+    if served.model is not None:
+        return metadata.checked(served.model, given)[0]
+    return {k: v for k, v in given.items() if isinstance(v, str)} if isinstance(given, dict) else {}
 
 
 def _operations(decoded: Decoded) -> list[Any]:

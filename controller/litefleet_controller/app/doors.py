@@ -31,8 +31,6 @@ async def make_server(settings: Settings, authority: Authority, keep: Persistenc
     api = ApiDependencies(
         registry=Registry(),
         objects=keep.objects,
-        namespaces=keep.namespaces,
-        events=keep.objects,
         authenticate=tokens.authenticate,
         allowed=allowed,
         clock=utc_now,
@@ -42,7 +40,6 @@ async def make_server(settings: Settings, authority: Authority, keep: Persistenc
         tokens=EnrollmentTokens(keep.database.sessions),
         authority=authority,
         objects=keep.objects,
-        namespaces=keep.namespaces,
         on_enrolled=deliver.policy.grant,
     )
     scratch = settings.data_dir / "uploads"

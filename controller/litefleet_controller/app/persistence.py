@@ -17,7 +17,6 @@ from litefleet_controller.store.assignments import SqlAssignments
 from litefleet_controller.store.database import Database
 from litefleet_controller.store.events import SqlEvents
 from litefleet_controller.store.leases import SqlLeases
-from litefleet_controller.store.namespaces import SqlNamespaces
 from litefleet_controller.store.objects import SqlObjects
 from litefleet_controller.telemetry.query import SqlTelemetry, retention
 
@@ -36,7 +35,6 @@ class Persistence:
     events: SqlEvents
     assignments: SqlAssignments
     leases: SqlLeases
-    namespaces: SqlNamespaces
     telemetry: SqlTelemetry
     blobs: DirectoryBlobs
     artifacts: ArtifactStore
@@ -56,7 +54,6 @@ async def persistence(settings: Settings, authority: Authority) -> AsyncIterator
             events=SqlEvents(objects, uid=new_uid),
             assignments=SqlAssignments(database, objects),
             leases=SqlLeases(database),
-            namespaces=SqlNamespaces(database, clock=utc_now, uid=new_uid),
             telemetry=SqlTelemetry(database.sessions),
             blobs=blobs,
             artifacts=ArtifactStore(blobs, authority.signer, settings.data_dir / "artifacts"),

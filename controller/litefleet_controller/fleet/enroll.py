@@ -11,7 +11,6 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
 from urllib.parse import urlsplit
 
 import structlog
@@ -37,14 +36,6 @@ _CLASSES_NAMED = 20
 log = structlog.get_logger(__name__)
 
 
-class Namespaces(Protocol):
-    """What is asked of the store's namespaces."""
-
-    async def exists(self, name: str) -> bool:
-        """Whether there is a namespace of this name."""
-        ...
-
-
 @dataclass(frozen=True, slots=True)
 class BrokerAddress:
     """Where boards reach the MQTT broker."""
@@ -60,7 +51,6 @@ class EnrollmentPorts:
     tokens: EnrollmentTokens
     authority: Authority
     objects: Objects
-    namespaces: Namespaces
     on_enrolled: OnEnrolled
 
 
@@ -86,8 +76,10 @@ class Enrollment:
             BadQueryError: a lifetime or a URL that can't be.
         """
         address = _checked_url(url)
-        if not await self._ports.namespaces.exists(namespace):
-            raise NamespaceNotFoundError(namespace)
+        try:
+            await self._ports.objects.get(Key("Namespace", "", namespace))
+        except NotFoundError as e:
+            raise NamespaceNotFoundError(namespace) from e
         try:
             secret = await self._ports.tokens.create(namespace, ttl_s, now, by)
         except LifetimeError as e:

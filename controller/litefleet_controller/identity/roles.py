@@ -27,6 +27,16 @@ class Person:
     namespace: str | None
     """None: every namespace, and what lies in none."""
 
+    @property
+    def uid(self) -> str:
+        """Names of people are unique, so that the name is it."""
+        return self.name
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """The role, as a group."""
+        return (f"litefleet:{self.role}",)
+
 
 class Asker(Protocol):
     """The part of a person that counts here."""
@@ -63,7 +73,7 @@ def allowed(person: Asker, verb: str, resource: str, namespace: str | None) -> b
     name, _, subresource = resource.partition("/")
     if name in SELF:
         return verb == "create"
-    if person.namespace is not None and namespace != person.namespace:
+    if person.namespace is not None and (namespace != person.namespace or _makes_tenants(verb, name)):
         return False
     match person.role:
         case Role.ADMIN:
@@ -74,6 +84,11 @@ def allowed(person: Asker, verb: str, resource: str, namespace: str | None) -> b
             return _reads(verb, name)
         case _:
             return False
+
+
+def _makes_tenants(verb: str, name: str) -> bool:
+    """Which tenants there are is not for a tenant to say."""
+    return name == "namespaces" and verb in WRITE
 
 
 def _reads(verb: str, name: str) -> bool:

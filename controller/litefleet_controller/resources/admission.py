@@ -7,9 +7,9 @@ written (`10m` stays `10m`), so that a second `kubectl apply` of the same file c
 from typing import Any
 
 from litefleet_controller.resources.causes import Cause, InvalidError, Reason
+from litefleet_controller.resources.kind import Kind
 from litefleet_controller.resources.metadata import metadata_causes
 from litefleet_controller.resources.pruning import UnknownField
-from litefleet_controller.resources.registry import Kind
 from litefleet_controller.resources.schema import Schema
 from litefleet_controller.resources.validating import UNCHECKED, blocks_rules
 from litefleet_controller.resources.values import ABSENT, same
@@ -27,17 +27,18 @@ def prune(kind: Kind, body: dict[str, Any]) -> tuple[dict[str, Any], list[Unknow
 
 
 def admit(kind: Kind, body: dict[str, Any], old: dict[str, Any] | None) -> dict[str, Any]:
-    """`body` with spec defaults filled in, checked. `old` is the stored object of an update, None on create.
+    """`body` with defaults filled in, checked. `old` is the stored object of an update, None on create.
 
-    `status` is not looked at here; see `check_status`.
+    A `status` that is a subresource is not looked at here; see `check_status`.
 
     Raises:
         InvalidError: with every cause.
     """
     metadata = body.get("metadata")
     causes = metadata_causes({} if metadata is None else metadata, label_names=kind.label_names)
-    filled = kind.schema.default({k: v for k, v in body.items() if k != "status"})
-    before = ABSENT if old is None else {k: v for k, v in old.items() if k != "status"}
+    apart = ("status",) if kind.has_status else ()
+    filled = kind.schema.default({k: v for k, v in body.items() if k not in apart})
+    before = ABSENT if old is None else {k: v for k, v in old.items() if k not in apart}
     if not isinstance(metadata, dict):
         filled.pop("metadata", None)  # Named already, with the words for metadata.
     causes += kind.schema.validate(filled, before, beside=tuple(causes))
@@ -48,8 +49,7 @@ def admit(kind: Kind, body: dict[str, Any], old: dict[str, Any] | None) -> dict[
     if causes:
         name = metadata.get("name", "") if isinstance(metadata, dict) else ""
         raise InvalidError(kind.kind, str(name or ""), causes)
-    rest = {k: v for k, v in body.items() if k != "spec"}
-    return {**rest, "spec": filled["spec"]} if "spec" in filled else rest
+    return {**filled, "metadata": metadata}
 
 
 def check_status(kind: Kind, name: str, status: Any, old: Any = ABSENT) -> Any:

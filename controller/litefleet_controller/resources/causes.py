@@ -48,9 +48,12 @@ class InvalidError(ValueError):
         self.causes = causes
 
 
+_READABLE = 512
+
+
 def shortened(text: str) -> str:
     """`text`, cut where it would make a message unreadable."""
-    return text if len(text) <= 63 else f"{text[:60]}..."
+    return text if len(text) <= _READABLE else f"{text[: _READABLE - 3]}..."
 
 
 _PLAIN: Mapping[str, str] = {

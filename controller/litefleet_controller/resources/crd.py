@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from litefleet_controller.resources.registry import Column, Kind, Scale
+from litefleet_controller.resources.kind import Column, Kind, Scale
 from litefleet_controller.resources.schema import SchemaError, compile_schema
 
 _AGE = Column(

@@ -1,75 +1,23 @@
 """The registry of kinds: what the API serves, and all that it needs to know of each."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from litefleet_controller.resources.device import DeviceClassSpec, DeviceClassStatus, DeviceSpec, DeviceStatus
-from litefleet_controller.resources.meta import GROUP, VERSION, Part
+from litefleet_controller.resources.event import EVENT
+from litefleet_controller.resources.kind import Column, Kind
+from litefleet_controller.resources.meta import Part
 from litefleet_controller.resources.model import ModelSpec, ModelStatus, ModelVersionSpec, ModelVersionStatus
-from litefleet_controller.resources.modelcheck import Check, model_check
+from litefleet_controller.resources.modelcheck import model_check
+from litefleet_controller.resources.namespace import NAMESPACE
 from litefleet_controller.resources.rollout import (
     AnalysisTemplateSpec,
     AnalysisTemplateStatus,
     ModelRolloutSpec,
     ModelRolloutStatus,
 )
-from litefleet_controller.resources.schema import Schema, compile_schema
+from litefleet_controller.resources.schema import compile_schema
 from litefleet_controller.resources.structural import object_document
-
-
-@dataclass(frozen=True, slots=True)
-class Column:
-    """A printer column, as in a CRD's additionalPrinterColumns."""
-
-    name: str
-    json_path: str
-    """The subset `.a.b`, `.a[0].b` and `.a[?(@.type=="X")].b`."""
-    type: Literal["string", "integer", "number", "boolean", "date"] = "string"
-    description: str = ""
-    priority: int = 0
-    """0 shows always, 1 with -o wide."""
-
-
-@dataclass(frozen=True, slots=True)
-class Scale:
-    """Where a kind's `/scale` finds what it speaks of, as paths such as `.spec.replicas`."""
-
-    spec_replicas: str
-    status_replicas: str
-    label_selector: str = ""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Kind:
-    """One kind."""
-
-    kind: str
-    plural: str
-    singular: str
-    schema: Schema
-    """Of the whole object."""
-    check: Check | None = None
-    """What is checked beyond the schema."""
-    short_names: tuple[str, ...] = ()
-    categories: tuple[str, ...] = ("litefleet",)
-    columns: tuple[Column, ...] = ()
-    selectable_fields: tuple[str, ...] = ()
-    """JSON paths that a field selector may name beside metadata.name and metadata.namespace."""
-    immutable_spec: bool = False
-    label_names: bool = True
-    """Whether names must be RFC 1123 labels (63 characters, no dots) because they become topic levels."""
-    namespaced: bool = True
-    has_status: bool = True
-    """Whether status is a subresource: then it is written through `/status` only."""
-    scale: Scale | None = None
-    group: str = GROUP
-    version: str = VERSION
-
-    @property
-    def api_version(self) -> str:
-        """group/version."""
-        return f"{self.group}/{self.version}"
 
 
 def _declared(kind: str, short_names: tuple[str, ...], spec: type[Part], status: type[Part], **more: Any) -> Kind:
@@ -152,14 +100,15 @@ KINDS: tuple[Kind, ...] = (MODEL, MODEL_VERSION, DEVICE_CLASS, DEVICE, MODEL_ROL
 
 
 class Registry:
-    """Kinds by kind and by plural."""
+    """Kinds by kind and by plural. Namespaces and events are always there beside those that are listed."""
 
     def __init__(self, kinds: tuple[Kind, ...] = KINDS) -> None:
-        self._by_kind = {k.kind: k for k in kinds}
+        self._kinds = kinds
+        self._by_kind = {k.kind: k for k in (NAMESPACE, EVENT, *kinds)}
         self._by_plural = {k.plural: k for k in kinds}
 
     def __iter__(self) -> Iterator[Kind]:
-        return iter(self._by_kind.values())
+        return iter(self._kinds)
 
     def kind(self, kind: str) -> Kind | None:
         """The kind named e.g. `ModelRollout`."""

@@ -75,6 +75,8 @@ class Schema:
     """A whole object: apiVersion, kind and metadata are Kubernetes' own."""
     list_type: ListType = "atomic"
     list_map_keys: tuple[str, ...] = ()
+    is_struct: bool = False
+    """A struct or list of one of Kubernetes' own kinds: it is there from the start, so nobody owns it as such."""
     map_type: MapType = "granular"
     rules: tuple[Rule, ...] = ()
     has_rules: bool = False
@@ -98,8 +100,10 @@ class Schema:
         return validate(self, value, old, path, beside)
 
 
-def compile_schema(document: Document, place: str = "", *, embedded: bool = False) -> Schema:
+def compile_schema(document: Document, place: str = "", *, embedded: bool = False, structs: bool = False) -> Schema:
     """The schema of a document, e.g. a CRD's `openAPIV3Schema` (then `embedded`: it describes a whole object).
+
+    `structs`: the kind is one of Kubernetes' own, whose objects with declared fields are structs and not maps.
 
     Raises:
         SchemaError: it isn't structural.
@@ -107,11 +111,12 @@ def compile_schema(document: Document, place: str = "", *, embedded: bool = Fals
     if not isinstance(document, Mapping):
         raise SchemaError(place, "a schema is an object")
     properties = {
-        name: compile_schema(inner, f"{place}.{name}") for name, inner in document.get("properties", {}).items()
+        name: compile_schema(inner, f"{place}.{name}", structs=structs)
+        for name, inner in document.get("properties", {}).items()
     }
-    items = compile_schema(document["items"], f"{place}[]") if isinstance(document.get("items"), Mapping) else None
-    additional = document.get("additionalProperties")
-    values = compile_schema(additional, f"{place}[*]") if isinstance(additional, Mapping) else None
+    item, additional = document.get("items"), document.get("additionalProperties")
+    items = compile_schema(item, f"{place}[]", structs=structs) if isinstance(item, Mapping) else None
+    values = compile_schema(additional, f"{place}[*]", structs=structs) if isinstance(additional, Mapping) else None
     rules = _rules(document, place)
     below = [*properties.values(), *(s for s in (items, values) if s is not None)]
     types = _types(document, place)
@@ -132,6 +137,7 @@ def compile_schema(document: Document, place: str = "", *, embedded: bool = Fals
         embedded=embedded or document.get("x-kubernetes-embedded-resource") is True,
         list_type=cast("ListType", document.get("x-kubernetes-list-type", "atomic")),
         list_map_keys=tuple(document.get("x-kubernetes-list-map-keys", ())),
+        is_struct=structs and (bool(properties) or items is not None),
         map_type=cast("MapType", document.get("x-kubernetes-map-type", "granular")),
         rules=rules,
         has_rules=bool(rules) or any(s.has_rules for s in below),

@@ -27,6 +27,22 @@ class NamespaceNotFoundError(StoreError):
         self.namespace = namespace
 
 
+class NamespaceTerminatingError(StoreError):
+    """Nothing new is made in a namespace that is being deleted."""
+
+    def __init__(self, key: Key) -> None:
+        super().__init__(f"{key.kind} {key.name!r} can't be made: namespace {key.namespace!r} is being deleted")
+        self.key = key
+
+
+class ProtectedError(StoreError):
+    """It may not be deleted: litefleet can't do without it."""
+
+    def __init__(self, key: Key) -> None:
+        super().__init__(f"{key.kind} {key.name!r} may not be deleted")
+        self.key = key
+
+
 class AlreadyExistsError(StoreError):
     """The name is taken."""
 

@@ -11,9 +11,11 @@ from typing import Literal
 
 from sqlalchemy import func, select
 
+from litefleet_controller.resources.event import EVENT
 from litefleet_controller.resources.meta import API_VERSION
+from litefleet_controller.store.errors import NamespaceNotFoundError, NamespaceTerminatingError
 from litefleet_controller.store.interface import FieldRequirement, Json, Key, Page, Query, Record
-from litefleet_controller.store.objects import EVENT_KIND, SqlObjects
+from litefleet_controller.store.objects import SqlObjects
 from litefleet_controller.store.records import timestamp
 from litefleet_controller.store.tables import OBJECTS
 from litefleet_controller.store.transaction import ObjectTransaction
@@ -41,20 +43,37 @@ class SqlEvents:
         message: str,
         now: datetime,
         component: str,
-    ) -> Record:
-        """Note that `reason` happened to the object `key` with that `uid`."""
+    ) -> Record | None:
+        """Note that `reason` happened to the object `key` with that `uid`; None when its namespace goes or is gone."""
         message = message if len(message) <= _MESSAGE_MAX else f"{message[: _MESSAGE_MAX - 3]}..."
-        event_key = Key(EVENT_KIND, key.namespace, _name(key, uid, type, reason, message, component))
-        async with self._objects.transaction() as writes:
-            earlier = await writes.load(event_key)
-            if earlier is not None and now - datetime.fromisoformat(earlier.body["lastTimestamp"]) < _SAME_WITHIN:
-                again = {**earlier.body, "count": earlier.body["count"] + 1, "lastTimestamp": timestamp(now)}
-                return await writes.update(earlier, again)
-            if earlier is not None:
-                await writes.remove(earlier)
-            else:
-                await self._make_room(writes, key.namespace)
-            return await writes.insert(self._body(event_key, key, uid, type, reason, message, now, component))
+        event_key = Key(EVENT.kind, key.namespace, _name(key, uid, type, reason, message, component))
+        try:
+            async with self._objects.transaction() as writes:
+                return await self._record(writes, event_key, key, uid, type, reason, message, now, component)
+        except (NamespaceNotFoundError, NamespaceTerminatingError):
+            return None
+
+    async def _record(
+        self,
+        writes: ObjectTransaction,
+        event_key: Key,
+        key: Key,
+        uid: str,
+        type_: str,
+        reason: str,
+        message: str,
+        now: datetime,
+        component: str,
+    ) -> Record:
+        earlier = await writes.load(event_key)
+        if earlier is not None and now - datetime.fromisoformat(earlier.body["lastTimestamp"]) < _SAME_WITHIN:
+            again = {**earlier.body, "count": earlier.body["count"] + 1, "lastTimestamp": timestamp(now)}
+            return await writes.update(earlier, again)
+        if earlier is not None:
+            await writes.remove(earlier)
+        await writes.check_room(event_key)
+        await self._make_room(writes, key.namespace)
+        return await writes.insert(self._body(event_key, key, uid, type_, reason, message, now, component))
 
     async def list(
         self,
@@ -69,7 +88,7 @@ class SqlEvents:
         Raises:
             FieldNotSelectableError: a field that isn't of involvedObject, reason or type.
         """
-        return await self._objects.list(Query(EVENT_KIND, namespace, fields=tuple(fields), limit=limit, after=after))
+        return await self._objects.list(Query(EVENT.kind, namespace, fields=tuple(fields), limit=limit, after=after))
 
     def _body(
         self, event: Key, key: Key, uid: str, type_: str, reason: str, message: str, now: datetime, component: str
@@ -77,7 +96,7 @@ class SqlEvents:
         at = timestamp(now)
         return {
             "apiVersion": "v1",
-            "kind": EVENT_KIND,
+            "kind": EVENT.kind,
             "metadata": {"name": event.name, "namespace": event.namespace, "uid": self._uid(), "creationTimestamp": at},
             "involvedObject": {
                 "apiVersion": API_VERSION,
@@ -94,11 +113,12 @@ class SqlEvents:
             "reportingInstance": "",
             "firstTimestamp": at,
             "lastTimestamp": at,
+            "eventTime": None,
             "count": 1,
         }
 
     async def _make_room(self, writes: ObjectTransaction, namespace: str) -> None:
-        of_namespace = (OBJECTS.c.kind == EVENT_KIND, OBJECTS.c.namespace == namespace)
+        of_namespace = (OBJECTS.c.kind == EVENT.kind, OBJECTS.c.namespace == namespace)
         count: int = (
             await writes.connection.execute(select(func.count()).select_from(OBJECTS).where(*of_namespace))
         ).scalar_one()
@@ -111,7 +131,7 @@ class SqlEvents:
             .limit(count - self._kept + max(1, self._kept // 20))
         )
         for (name,) in oldest.all():
-            stored = await writes.load(Key(EVENT_KIND, namespace, name))
+            stored = await writes.load(Key(EVENT.kind, namespace, name))
             if stored is not None:
                 await writes.remove(stored)
 

@@ -20,7 +20,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from litefleet_controller.store.interface import Json, Key, Propagation, Record
 from litefleet_controller.store.lifecycle import FOREGROUND, ORPHAN, released, unblocking, without_owners
-from litefleet_controller.store.records import OWNER_KEY, Stored
+from litefleet_controller.store.records import OWNER_KEY, Stored, key_of
 from litefleet_controller.store.tables import OBJECT_INDEX, OBJECTS
 
 
@@ -59,7 +59,7 @@ class Collector:
         """An object is marked: perhaps it waits for the collector."""
         finalizers = body["metadata"].get("finalizers") or ()
         if "deletionTimestamp" in body["metadata"] and (FOREGROUND in finalizers or ORPHAN in finalizers):
-            self._waiting.append(Key(body["kind"], body["metadata"]["namespace"], body["metadata"]["name"]))
+            self._waiting.append(key_of(body))
 
     async def touched(self, *bodies: Json) -> None:
         """A dependent came, went or changed: look at those of its owners that wait."""
@@ -108,14 +108,14 @@ class Collector:
 
     async def _release_dependents(self, owner: Stored) -> None:
         metadata = owner.body["metadata"]
-        for key in await self._dependents(metadata["uid"], metadata["namespace"]):
+        for key in await self._dependents(metadata["uid"], metadata.get("namespace", "")):
             dependent = await self.writes.load(key)
             if dependent is not None:
                 await self.writes.update(dependent, without_owners(dependent.body, {metadata["uid"]}))
 
     async def _delete_blocking(self, owner: Stored) -> bool:
         """Delete the dependents that block the owner; whether some still do."""
-        uid, namespace = owner.body["metadata"]["uid"], owner.body["metadata"]["namespace"]
+        uid, namespace = owner.body["metadata"]["uid"], owner.record.key.namespace
         blocked = False
         for key in await self._dependents(uid, namespace):
             dependent = await self.writes.load(key)
@@ -135,7 +135,8 @@ class Collector:
             lost = {o["uid"] for o in metadata["ownerReferences"]} - solid
             await self.writes.update(dependent, without_owners(dependent.body, lost))
             return True
-        below = [await self.writes.load(key) for key in await self._dependents(metadata["uid"], metadata["namespace"])]
+        under = await self._dependents(metadata["uid"], metadata.get("namespace", ""))
+        below = [await self.writes.load(key) for key in under]
         if any(b is not None and _waits_for_dependents(b.body) for b in below):
             # A circle of owners, each of which would wait for the next: this one blocks nobody any more.
             record = await self.writes.update(dependent, unblocking(dependent.body))
@@ -161,7 +162,7 @@ class Collector:
             return []
         rows = await self.writes.connection.execute(
             select(OBJECTS.c.uid, OBJECTS.c.body).where(
-                OBJECTS.c.uid.in_(uids), OBJECTS.c.namespace == body["metadata"]["namespace"]
+                OBJECTS.c.uid.in_(uids), OBJECTS.c.namespace == body["metadata"].get("namespace", "")
             )
         )
         return [(uid, json.loads(found)) for uid, found in rows.all()]

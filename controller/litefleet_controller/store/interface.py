@@ -116,9 +116,9 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class Patch:
-    """A merge patch (RFC 7396, `body` a dict) or a JSON patch (RFC 6902, `body` a list)."""
+    """A merge patch (RFC 7396, `body` a dict), a JSON patch (RFC 6902, a list), or a strategic merge patch (a dict)."""
 
-    type: Literal["merge", "json"]
+    type: Literal["merge", "json", "strategic"]
     body: Any
     on_unknown: Callable[[Sequence[UnknownField]], None] | None = None
     """Told of fields that the kind doesn't have, which are then left out. Without it they are refused."""

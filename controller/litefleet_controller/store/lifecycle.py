@@ -11,13 +11,13 @@ from datetime import datetime
 from typing import Any
 
 from litefleet_controller.resources.admission import Cause, InvalidError, admit, check_status
-from litefleet_controller.resources.registry import Kind
+from litefleet_controller.resources.kind import Kind
 from litefleet_controller.resources.values import same
 from litefleet_controller.store.apply.fieldset import key_step, value_step
 from litefleet_controller.store.apply.tracking import disowned
 from litefleet_controller.store.errors import ConflictError
 from litefleet_controller.store.interface import Json, Key, Propagation, Subresource
-from litefleet_controller.store.records import timestamp
+from litefleet_controller.store.records import key_of, timestamp
 
 _CLIENT_METADATA = ("labels", "annotations", "finalizers", "ownerReferences")
 FOREGROUND, ORPHAN = "foregroundDeletion", "orphan"
@@ -67,14 +67,14 @@ def created(kind: Kind, body: Json, *, uid: str, now: datetime) -> Json:
     metadata = {
         **({"name": name} if name else {}),
         **({"generateName": prefix} if prefix else {}),
-        "namespace": given.get("namespace") or "default",
+        **({"namespace": given.get("namespace") or "default"} if kind.namespaced else {}),
         "uid": uid,
-        "generation": 1,
+        **({"generation": 1} if kind.has_generation else {}),
         "creationTimestamp": timestamp(now),
         **_client_metadata(given),
     }
-    admitted = admit(kind, {"metadata": metadata, "spec": body.get("spec")}, None)
-    return {"apiVersion": kind.api_version, "kind": kind.kind, **admitted}
+    admitted = admit(kind, _prepared(kind, {"metadata": metadata, **content_of(kind, body)}), None)
+    return judged(kind, None, {"apiVersion": kind.api_version, "kind": kind.kind, **admitted})
 
 
 def updated(kind: Kind, old: Json, body: Json, subresource: Subresource) -> Json:
@@ -87,14 +87,45 @@ def updated(kind: Kind, old: Json, body: Json, subresource: Subresource) -> Json
     given = metadata_of(kind, body)
     _check_identity(kind, old, body, given)
     if subresource == "status":
-        return _with_status(kind, old, body.get("status"))
+        return judged(kind, old, _with_status(kind, old, body.get("status")))
     metadata = {k: v for k, v in old["metadata"].items() if k not in _CLIENT_METADATA} | _client_metadata(given)
-    admitted = admit(kind, {"metadata": metadata, "spec": body.get("spec")}, old)
+    admitted = admit(kind, _prepared(kind, {"metadata": metadata, **content_of(kind, body)}), old)
+    metadata = admitted["metadata"]
     if "deletionTimestamp" in metadata:
         _refuse_new_finalizers(kind, old, metadata)
-    if not same(admitted.get("spec"), old.get("spec")):
+    before = content_of(kind, old)
+    kept = {k: v for k, v in old.items() if k not in before}
+    new = completed(kind, {**kept, **admitted, "metadata": metadata})
+    if kind.has_generation and not same(content_of(kind, new), before):
         metadata["generation"] = old["metadata"]["generation"] + 1
-    return {**{k: v for k, v in old.items() if k != "spec"}, **admitted, "metadata": metadata}
+    return judged(kind, old, new)
+
+
+def content_of(kind: Kind, body: Json) -> Json:
+    """What the main resource writes beside metadata: spec, and whatever else the kind has at its root."""
+    others = ("apiVersion", "kind", "metadata", *(("status",) if kind.has_status else ()))
+    return {k: v for k, v in body.items() if k not in others and v is not None}
+
+
+def _prepared(kind: Kind, body: Json) -> Json:
+    return body if kind.prepare is None else kind.prepare(body)
+
+
+def completed(kind: Kind, body: Json) -> Json:
+    """`body` with what the server adds."""
+    return body if kind.complete is None else kind.complete(body)
+
+
+def judged(kind: Kind, old: Json | None, new: Json) -> Json:
+    """`new`, when the kind lets it follow `old`.
+
+    Raises:
+        InvalidError: with every cause.
+    """
+    causes = [] if kind.judge is None else kind.judge(old, new)
+    if causes:
+        raise InvalidError(kind.kind, new["metadata"]["name"], causes)
+    return new
 
 
 def check_version(kind: Kind, key: Key, body: Json, current: str) -> None:
@@ -183,10 +214,10 @@ def _check_identity(kind: Kind, old: Json, body: Json, given: dict[str, Any]) ->
     causes = [
         Cause(field, "FieldValueInvalid", f'Invalid value: "{sent}": must be {stored}', "Immutable")
         for field, sent, stored in (
-            ("apiVersion", body.get("apiVersion"), old["apiVersion"]),
+            ("apiVersion", _stored_version(kind, body), old["apiVersion"]),
             ("kind", body.get("kind"), old["kind"]),
             ("metadata.name", given.get("name"), old["metadata"]["name"]),
-            ("metadata.namespace", given.get("namespace"), old["metadata"]["namespace"]),
+            ("metadata.namespace", given.get("namespace"), old["metadata"].get("namespace", "")),
         )
         if sent and sent != stored
     ]
@@ -194,16 +225,26 @@ def _check_identity(kind: Kind, old: Json, body: Json, given: dict[str, Any]) ->
         raise InvalidError(kind.kind, old["metadata"]["name"], causes)
     uid = given.get("uid")
     if uid and uid != old["metadata"]["uid"]:
-        key = Key(kind.kind, old["metadata"]["namespace"], old["metadata"]["name"])
+        key = key_of(old)
         raise ConflictError(key, f"{kind.kind} {key.name!r} has another uid: it was deleted and created anew")
+
+
+def _stored_version(kind: Kind, body: Json) -> Any:
+    version = body.get("apiVersion")
+    return kind.api_version if version in kind.versions else version
 
 
 def _refuse_new_finalizers(kind: Kind, old: Json, metadata: dict[str, Any]) -> None:
     added = [f for f in metadata.get("finalizers", ()) if f not in old["metadata"].get("finalizers", ())]
     if added:
-        message = f"Forbidden: no new finalizers can be added if the object is being deleted, found {', '.join(added)}"
+        found = ", ".join(f'"{name}"' for name in added)
+        message = (
+            "Forbidden: no new finalizers can be added if the object is being deleted, "
+            f"found new finalizers []string{{{found}}}"
+        )
         cause = Cause("metadata.finalizers", "FieldValueForbidden", message, "Forbidden")
-        raise InvalidError(kind.kind, old["metadata"]["name"], [cause])
+        # Kubernetes names the cause twice, and says it once.
+        raise InvalidError(kind.kind, old["metadata"]["name"], [cause, cause])
 
 
 def _invalid(kind: Kind, metadata: dict[str, Any], field: str, message: str) -> InvalidError:

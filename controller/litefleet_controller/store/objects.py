@@ -13,7 +13,8 @@ from typing import Any
 from sqlalchemy import func, select
 
 from litefleet_controller.resources.admission import Cause, InvalidError, prune
-from litefleet_controller.resources.registry import Kind, Registry
+from litefleet_controller.resources.kind import Kind
+from litefleet_controller.resources.registry import Registry
 from litefleet_controller.store.apply.applying import apply
 from litefleet_controller.store.apply.managers import encode
 from litefleet_controller.store.apply.shapes import whole
@@ -21,7 +22,6 @@ from litefleet_controller.store.apply.tracking import Writer, settled, tracked, 
 from litefleet_controller.store.database import Database
 from litefleet_controller.store.errors import (
     AlreadyExistsError,
-    NamespaceNotFoundError,
     NotFoundError,
     PreconditionError,
 )
@@ -38,7 +38,7 @@ from litefleet_controller.store.interface import (
     Record,
     Subresource,
 )
-from litefleet_controller.store.lifecycle import check_version, created, doomed, updated
+from litefleet_controller.store.lifecycle import check_version, completed, created, doomed, updated
 from litefleet_controller.store.past import PastList
 from litefleet_controller.store.patching import apply_patch
 from litefleet_controller.store.records import Stored, key_of, record_of, timestamp, without_version
@@ -47,12 +47,8 @@ from litefleet_controller.store.tables import OBJECTS, REVISION
 from litefleet_controller.store.transaction import LISTED, ObjectTransaction, Retention, Rows, record_of_row
 from litefleet_controller.store.watching import ChangeFeed, Watcher
 
-EVENT_KIND = "Event"
-_EVENT_FIELDS = (
-    *(f".involvedObject.{f}" for f in ("kind", "namespace", "name", "uid", "apiVersion")),
-    ".reason", ".type", ".reportingComponent",
-)  # fmt: skip
 _NAME_ATTEMPTS = 8
+_NO_BODY: Json = {}
 
 
 class SqlObjects:
@@ -115,15 +111,14 @@ class SqlObjects:
         """See `interface.Objects.create`."""
         kind = self._kind(body.get("kind"))
         async with self.transaction() as writes:
-            writer = _writer(kind, manager, writes.now)
+            writer = _writer(kind, manager, writes.now, body=body)
             for attempt in range(_NAME_ATTEMPTS):
                 new = created(kind, body, uid=self._uid(), now=writes.now)
                 key = key_of(new)
-                if not await writes.namespace_exists(key.namespace):
-                    raise NamespaceNotFoundError(key.namespace)
+                await writes.check_room(key)
                 taken = await writes.load(key)
                 if taken is None:
-                    owned = tracked(whole(kind.schema), None, new, _entries_in(body), writer)
+                    owned = completed(kind, tracked(whole(kind.schema), None, new, _entries_in(body), writer))
                     return record_of(owned) if dry_run else await writes.insert(owned)
                 if "generateName" not in new["metadata"] or attempt == _NAME_ATTEMPTS - 1:
                     raise AlreadyExistsError(key, being_deleted="deletionTimestamp" in taken.body["metadata"])
@@ -142,7 +137,7 @@ class SqlObjects:
 
         def replaced(kind: Kind, old: Json, now: datetime) -> Json:
             check_version(kind, key, body, old["metadata"]["resourceVersion"])
-            return _updated(kind, old, body, _writer(kind, manager, now, subresource))
+            return _updated(kind, old, body, _writer(kind, manager, now, subresource, body))
 
         return await self._update(key, replaced, dry_run=dry_run)
 
@@ -158,7 +153,7 @@ class SqlObjects:
         """See `interface.Objects.patch`."""
 
         def patched(kind: Kind, old: Json, now: datetime) -> Json:
-            body = apply_patch(old, patch)
+            body = apply_patch(old, patch, kind.schema)
             if patch.on_unknown is not None:
                 body, unknown = prune(kind, body)
                 patch.on_unknown(unknown)
@@ -184,18 +179,18 @@ class SqlObjects:
             stored = await writes.load(key)
             if stored is None and subresource:
                 raise NotFoundError(key)
-            if stored is None and not await writes.namespace_exists(key.namespace):
-                raise NamespaceNotFoundError(key.namespace)
+            if stored is None:
+                await writes.check_room(key)
             live = None if stored is None else stored.body
             outcome = apply(whole(kind.schema), live, body, writer, force=force)
             if stored is None:
                 new = created(kind, without_version(outcome.body), uid=self._uid(), now=writes.now)
-                owned = with_entries(new, encode(outcome.managed))
+                owned = completed(kind, with_entries(new, encode(outcome.managed, kind.versions)))
                 return Applied(record_of(owned) if dry_run else await writes.insert(owned), created=True)
             if outcome.body["metadata"].get("resourceVersion"):
                 check_version(kind, key, outcome.body, stored.body["metadata"]["resourceVersion"])
             new = updated(kind, stored.body, outcome.body, subresource)
-            owned = settled(stored.body, new, outcome.managed)
+            owned = settled(stored.body, new, outcome.managed, kind.versions)
             return Applied(record_of(owned) if dry_run else await writes.update(stored, owned), created=False)
 
     async def mutate(
@@ -255,7 +250,7 @@ class SqlObjects:
     async def transaction(self) -> AsyncIterator[ObjectTransaction]:
         """Writes that are committed and published together, for the store's other modules."""
         async with self._database.writing() as session:
-            writes = ObjectTransaction(await session.connection(), self._clock(), self._selectable)
+            writes = ObjectTransaction(await session.connection(), self._clock(), self._selectable, self._qualified)
             yield writes
             if any(c.event.record.resource_version % self._retention.every == 0 for c in writes.changes):
                 await writes.compact(self._retention)
@@ -294,9 +289,11 @@ class SqlObjects:
             raise InvalidError(str(name), "", [cause])
         return kind
 
+    def _qualified(self, name: str) -> str:
+        kind = self._registry.kind(name)
+        return name if kind is None else kind.qualified
+
     def _selectable(self, name: str) -> tuple[str, ...]:
-        if name == EVENT_KIND:
-            return _EVENT_FIELDS
         kind = self._registry.kind(name)
         return kind.selectable_fields if kind is not None else ()
 
@@ -307,8 +304,11 @@ def _updated(kind: Kind, old: Json, body: Json, writer: Writer) -> Json:
     return tracked(whole(kind.schema), old, new, _entries_in(body), writer)
 
 
-def _writer(kind: Kind, manager: str, now: datetime, subresource: Subresource = "") -> Writer:
-    return Writer(manager, timestamp(now), subresource, kind.has_status)
+def _writer(kind: Kind, manager: str, now: datetime, subresource: Subresource = "", body: Json = _NO_BODY) -> Writer:
+    """Of a write of `body`, which says in which version it comes."""
+    version = body.get("apiVersion", "")
+    other = version if version in kind.versions else ""
+    return Writer(manager, timestamp(now), subresource, kind.has_status, other, kind.versions)
 
 
 def _entries_in(body: Json) -> Any:

@@ -6,26 +6,30 @@ from typing import Any
 import jsonpatch
 import jsonpointer
 
+from litefleet_controller.resources.schema import Schema
 from litefleet_controller.store.errors import PatchError
 from litefleet_controller.store.interface import Json, Patch
+from litefleet_controller.store.strategic import strategic_patch
 
 _MAX_OPERATIONS = 10_000
 """As Kubernetes limits it: a `copy` in a loop would grow without bound."""
 _MAX_COPIES = 100
 
 
-def apply_patch(document: Json, patch: Patch) -> Json:
-    """`document` patched; the original stays as it is.
+def apply_patch(document: Json, patch: Patch, schema: Schema) -> Json:
+    """`document` patched; the original stays as it is. `schema` tells a strategic merge which lists have keys.
 
     Raises:
         PatchError: malformed, or it doesn't fit the document.
     """
-    if patch.type == "merge":
-        if not isinstance(patch.body, dict):
-            raise PatchError(f"a merge patch is an object, not {type(patch.body).__name__}", malformed=True)
-        merged: Json = merge_patch(document, patch.body)
-        return merged
-    return _json_patch(document, patch.body)
+    if patch.type == "json":
+        return _json_patch(document, patch.body)
+    if not isinstance(patch.body, dict):
+        raise PatchError(f"a merge patch is an object, not {type(patch.body).__name__}", malformed=True)
+    merged: Json = (
+        merge_patch(document, patch.body) if patch.type == "merge" else strategic_patch(document, patch.body, schema)
+    )
+    return merged
 
 
 def merge_patch(target: Any, patch: Any) -> Any:

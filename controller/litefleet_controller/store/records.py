@@ -33,7 +33,7 @@ def timestamp(at: datetime) -> str:
 def key_of(body: Json) -> Key:
     """The identity of a stored object."""
     metadata = body["metadata"]
-    return Key(body["kind"], metadata["namespace"], metadata["name"])
+    return Key(body["kind"], metadata.get("namespace", ""), metadata["name"])
 
 
 def record_of(body: Json) -> Record:

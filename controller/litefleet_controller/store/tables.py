@@ -27,15 +27,6 @@ class RevisionRow(SQLModel, table=True):
     value: int = Field(sa_type=BigInteger)
 
 
-class NamespaceRow(SQLModel, table=True):
-    """A tenant."""
-
-    __tablename__ = "namespaces"
-    name: str = Field(primary_key=True)
-    uid: str
-    created_at: datetime
-
-
 class ObjectRow(SQLModel, table=True):
     """An object. `body` is the whole object as JSON; the other columns are what queries need of it."""
 
@@ -125,7 +116,6 @@ def _table(name: str) -> Table:
 
 
 REVISION = _table("revision")
-NAMESPACES = _table("namespaces")
 OBJECTS = _table("objects")
 OBJECT_INDEX = _table("object_index")
 CHANGES = _table("changes")

@@ -21,7 +21,6 @@ from litefleet_controller.identity.tokens import AccessTokens
 from litefleet_controller.resources.registry import Registry
 from litefleet_controller.store.database import Database
 from litefleet_controller.store.events import SqlEvents
-from litefleet_controller.store.namespaces import SqlNamespaces
 from litefleet_controller.store.objects import SqlObjects
 from litefleet_controller.store.transaction import Retention
 
@@ -97,8 +96,6 @@ async def world(database: Database, retention: Retention) -> AsyncIterator[World
     deps = ApiDependencies(
         registry=Registry(),
         objects=objects,
-        namespaces=SqlNamespaces(database, clock=clock, uid=uid),
-        events=objects,
         authenticate=tokens.authenticate,
         allowed=allowed,
         clock=clock,

@@ -1,4 +1,5 @@
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import httpx
@@ -6,6 +7,7 @@ import pytest
 import structlog
 from fastapi import Request
 
+from litefleet_controller.api.app import create_api
 from litefleet_controller.api.errors import refused
 from litefleet_controller.api.server import Server, ServerError
 from litefleet_controller.identity.roles import Role
@@ -24,6 +26,30 @@ async def test_without_a_known_token_everything_is_401(world: World, header: str
             answer = await client.get(path, headers={"Authorization": header} if header else {})
             assert (answer.status_code, answer.json()["reason"]) == (401, "Unauthorized")
             assert answer.headers["www-authenticate"] == "Bearer"
+
+
+@pytest.mark.parametrize("header", ["", "Basic YTpi"])
+async def test_where_anonymous_requests_are_on_they_may_nothing_but_are_told_so(world: World, header: str) -> None:
+    app = create_api(replace(world.deps, anonymous=True))
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client:
+        for path in (ROLLOUTS, "/apis", "/openapi/v3", "/nothing/here", "/"):
+            answer = await client.get(path, headers={"Authorization": header} if header else {})
+            assert (answer.status_code, answer.json()["reason"]) == (403, "Forbidden"), path
+            assert "system:anonymous" in answer.json()["message"]
+        review = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}
+        path = "/apis/authentication.k8s.io/v1/selfsubjectreviews"
+        assert (await client.post(path, json=review)).status_code == 403
+
+
+async def test_a_viewer_may_read_what_is_there_but_not_ask_for_other_paths(world: World) -> None:
+    token = await world.token(Role.VIEWER)
+    async with world.client(token) as client:
+        assert (await client.get("/openapi/v3")).status_code == 200
+        answer = await client.get("/logs")
+        assert (answer.status_code, answer.json()["message"]) == (
+            403,
+            'forbidden: User "viewer" cannot get path "/logs"',
+        )
 
 
 async def test_a_revoked_token_is_401_at_once(world: World, api: httpx.AsyncClient) -> None:

@@ -23,9 +23,10 @@ async def test_discovery_is_not_sent_again_to_who_has_it(api: httpx.AsyncClient)
     assert (await api.get("/api", headers={**accept, "If-None-Match": tag})).status_code == 304
 
 
-async def test_discovery_v2beta1_is_served_to_old_clients(api: httpx.AsyncClient) -> None:
-    accept = "application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList,application/json"
-    assert (await api.get("/apis", headers={"Accept": accept})).json()["apiVersion"] == "apidiscovery.k8s.io/v2beta1"
+async def test_who_asks_for_beta_discovery_gets_the_legacy_list(api: httpx.AsyncClient) -> None:
+    beta = "application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList"
+    assert (await api.get("/apis", headers={"Accept": f"{beta},application/json"})).json()["kind"] == "APIGroupList"
+    assert (await api.get("/apis", headers={"Accept": beta})).status_code == 406
 
 
 async def test_legacy_lists_are_served_without_the_aggregated_accept(api: httpx.AsyncClient) -> None:
@@ -34,7 +35,11 @@ async def test_legacy_lists_are_served_without_the_aggregated_accept(api: httpx.
     assert (await api.get("/apis/litefleet.dev")).json()["kind"] == "APIGroup"
     names = [r["name"] for r in (await api.get("/apis/litefleet.dev/v1alpha1")).json()["resources"]]
     assert {"devices", "devices/status"} <= set(names)
-    assert {r["name"] for r in (await api.get("/api/v1")).json()["resources"]} == {"namespaces", "events"}
+    assert {r["name"] for r in (await api.get("/api/v1")).json()["resources"]} == {
+        "namespaces",
+        "namespaces/status",
+        "events",
+    }
 
 
 async def test_what_no_version_serves_is_a_plain_404(api: httpx.AsyncClient) -> None:

@@ -31,11 +31,11 @@ from litefleet_controller.fleet.verbs import Verbs
 from litefleet_controller.identity.authority import Authority
 from litefleet_controller.identity.roles import Role, allowed
 from litefleet_controller.identity.tokens import AccessTokens, EnrollmentTokens
+from litefleet_controller.resources.namespace import manifest as namespace_manifest
 from litefleet_controller.resources.registry import Registry
 from litefleet_controller.store.database import Database
 from litefleet_controller.store.events import SqlEvents
 from litefleet_controller.store.interface import Key, Patch
-from litefleet_controller.store.namespaces import SqlNamespaces
 from litefleet_controller.store.objects import SqlObjects
 from litefleet_controller.telemetry.query import SqlTelemetry
 
@@ -104,7 +104,6 @@ class Controller:
             return f"00000000-0000-4000-8000-{next(uids):012}"
 
         self.objects = SqlObjects(self.database, Registry(), clock=clock, uid=uid)
-        self.namespaces = SqlNamespaces(self.database, clock=clock, uid=uid)
         self.events = SqlEvents(self.objects, uid=uid)
         self.authority = Authority.open(self._directory / "authority", clock())
         self.tokens = AccessTokens(self.database.sessions)
@@ -112,8 +111,6 @@ class Controller:
         api = ApiDependencies(
             registry=Registry(),
             objects=self.objects,
-            namespaces=self.namespaces,
-            events=self.objects,
             authenticate=self.tokens.authenticate,
             allowed=allowed,
             clock=clock,
@@ -141,9 +138,7 @@ class Controller:
         ids = itertools.count(1)
         blobs = DirectoryBlobs(self._directory / "blobs")
         (self._directory / "uploads").mkdir()
-        ports = EnrollmentPorts(
-            EnrollmentTokens(self.database.sessions), self.authority, self.objects, self.namespaces, granted
-        )
+        ports = EnrollmentPorts(EnrollmentTokens(self.database.sessions), self.authority, self.objects, granted)
         return FleetDependencies(
             api,
             Enrollment(ports, BrokerAddress("127.0.0.1", 8883)),
@@ -249,7 +244,7 @@ _namespaces = itertools.count(1)
 @pytest.fixture
 def shell(controller: Controller, tmp_path: Path) -> Shell:
     namespace = f"t{next(_namespaces)}"
-    controller.run(controller.namespaces.create(namespace))
+    controller.run(controller.objects.create(namespace_manifest(namespace)))
     return Shell(controller, namespace, controller.kubeconfig(tmp_path / "kubeconfig", namespace), tmp_path)
 
 

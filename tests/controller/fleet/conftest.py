@@ -22,7 +22,6 @@ from litefleet_controller.identity.tokens import EnrollmentTokens
 from litefleet_controller.resources.meta import API_VERSION
 from litefleet_controller.resources.registry import Registry
 from litefleet_controller.store.database import Database
-from litefleet_controller.store.namespaces import SqlNamespaces
 from litefleet_controller.store.objects import SqlObjects
 from litefleet_protocol.enrollment import EnrollRequest, decode_token
 
@@ -49,7 +48,6 @@ class Fleet:
 
     clock: Clock
     objects: SqlObjects
-    namespaces: SqlNamespaces
     blobs: DirectoryBlobs
     enrollment: Enrollment
     verbs: Verbs
@@ -77,7 +75,6 @@ async def fleet(tmp_path: Path) -> AsyncIterator[Fleet]:
     database = Database(f"sqlite+aiosqlite:///{tmp_path / 'db.sqlite'}")
     await database.migrate()
     objects = SqlObjects(database, Registry(), clock=clock, uid=lambda: f"uid-{next(uids)}")
-    namespaces = SqlNamespaces(database, clock=clock, uid=lambda: f"uid-{next(uids)}")
 
     async def grant(device: str, namespace: str) -> None:
         if made.refuse_grants:
@@ -85,12 +82,11 @@ async def fleet(tmp_path: Path) -> AsyncIterator[Fleet]:
         made.granted.append((device, namespace))
 
     authority = Authority.open(tmp_path / "authority", START)
-    ports = EnrollmentPorts(EnrollmentTokens(database.sessions), authority, objects, namespaces, grant)
+    ports = EnrollmentPorts(EnrollmentTokens(database.sessions), authority, objects, grant)
     requests = itertools.count(1)
     made = Fleet(
         clock,
         objects,
-        namespaces,
         DirectoryBlobs(tmp_path / "blobs"),
         Enrollment(ports, BrokerAddress("broker.example", 8883)),
         Verbs(objects, lambda: f"r{next(requests)}"),

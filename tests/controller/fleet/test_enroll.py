@@ -6,6 +6,7 @@ from cryptography.x509.oid import NameOID
 
 from litefleet_controller.fleet.errors import BadQueryError, DeviceTakenError, MissingError
 from litefleet_controller.resources.admission import InvalidError
+from litefleet_controller.resources.namespace import manifest
 from litefleet_controller.store.errors import AlreadyExistsError, NamespaceNotFoundError
 from litefleet_controller.store.interface import Key, Query
 from litefleet_protocol.codes import Code
@@ -82,7 +83,7 @@ async def test_a_wrong_class_can_be_mended_with_the_same_token_and_key(fleet: Fl
 
 
 async def test_a_class_of_another_namespace_does_not_count(fleet: Fleet) -> None:
-    await fleet.namespaces.create("other")
+    await fleet.objects.create(manifest("other"))
     await fleet.add_class(namespace="other")
     with pytest.raises(MissingError, match="namespace 'default'"):
         await fleet.enrollment.enroll(Board("pi-01").request(await fleet.token()), fleet.clock())
@@ -102,7 +103,7 @@ async def test_a_board_re_enrolls_with_a_fresh_token_and_a_new_key(fleet: Fleet)
 
 
 async def test_a_name_taken_in_another_namespace_is_refused(fleet: Fleet) -> None:
-    await fleet.namespaces.create("other")
+    await fleet.objects.create(manifest("other"))
     await fleet.add_class()
     await fleet.add_class(namespace="other")
     await fleet.enrollment.enroll(Board("pi-01").request(await fleet.token()), fleet.clock())
@@ -114,7 +115,7 @@ async def test_a_name_taken_in_another_namespace_is_refused(fleet: Fleet) -> Non
 
 
 async def test_two_namespaces_that_claim_one_name_at_once_get_one_device(fleet: Fleet) -> None:
-    await fleet.namespaces.create("other")
+    await fleet.objects.create(manifest("other"))
     await fleet.add_class()
     await fleet.add_class(namespace="other")
     tokens = [await fleet.token(), await fleet.token("other")]

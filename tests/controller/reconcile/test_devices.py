@@ -4,8 +4,8 @@ import pytest
 
 from litefleet_controller.reconcile.devices import DeviceReconciler
 from litefleet_controller.reconcile.interface import Request
+from litefleet_controller.resources.namespace import manifest
 from litefleet_controller.store.interface import Assignment, AssignmentBatch, Key
-from litefleet_controller.store.namespaces import SqlNamespaces
 from tests.controller.reconcile.conftest import World
 
 GONE = Request("default", "pi-1")
@@ -56,7 +56,7 @@ async def test_one_that_joined_another_namespace_keeps_its_place_at_the_broker(
     world: World, reconciler: DeviceReconciler, forgotten: list[tuple[str, str]]
 ) -> None:
     await world.objects.delete(Key("Device", "default", "pi-1"))
-    await SqlNamespaces(world.database, clock=world.clock, uid=lambda: "uid-other").create("other")
+    await world.objects.create(manifest("other"))
     await world.create("Device", "pi-1", {"class": "rpi-4"}, namespace="other")
     await reconciler.reconcile(GONE)
     assert (await world.assignments.of_device("default", "pi-1"))[1] == []

@@ -5,7 +5,7 @@ import pytest
 from litefleet_controller.resources.admission import admit, check_status
 from litefleet_controller.resources.causes import InvalidError
 from litefleet_controller.resources.crd import kind_from_crd
-from litefleet_controller.resources.registry import Column, Scale
+from litefleet_controller.resources.kind import Column, Scale
 from litefleet_controller.resources.schema import SchemaError
 
 CRD = {

@@ -25,7 +25,7 @@ from litefleet_controller.store.errors import DatabaseVersionError
 from litefleet_controller.store.interface import Key, Query
 from litefleet_controller.store.leases import SqlLeases
 from litefleet_controller.store.objects import SqlObjects
-from litefleet_controller.store.tables import NAMESPACES, REVISION
+from litefleet_controller.store.tables import OBJECTS, REVISION
 
 
 async def test_the_migrations_make_exactly_the_tables_of_the_models(database):
@@ -50,7 +50,7 @@ async def test_two_processes_may_migrate_at_once(url):
     await asyncio.gather(*(d.migrate() for d in databases))
     for database in databases:
         async with database.reading() as connection:
-            assert (await connection.execute(select(NAMESPACES.c.name))).scalars().all() == ["default"]
+            assert (await connection.execute(select(OBJECTS.c.name))).scalars().all() == ["default"]
         await database.close()
 
 
@@ -188,8 +188,9 @@ async def test_a_disk_that_is_full_is_an_error_and_changes_nothing(database, obj
             connection = await session.connection()
             pages = (await connection.exec_driver_sql("PRAGMA page_count")).scalar_one()
             await connection.exec_driver_sql(f"PRAGMA max_page_count={pages + 1}")  # Of this connection alone.
-            rows = [{"name": f"n{i}", "uid": "x" * 100, "created_at": datetime.now(UTC)} for i in range(1000)]
-            await connection.execute(insert(NAMESPACES), rows)
+            made = {"kind": "Device", "namespace": "default", "resource_version": 1, "generation": 1, "labels": "{}"}
+            rows = [{**made, "name": f"n{i}", "uid": f"x{i}", "body": b"x" * 100} for i in range(1000)]
+            await connection.execute(insert(OBJECTS), rows)
 
     with pytest.raises(OperationalError, match="full"):
         await fill()

@@ -34,6 +34,7 @@ async def test_an_event_is_core_v1(events, clock):
         "reportingInstance": "",
         "firstTimestamp": "2026-01-02T03:04:05Z",
         "lastTimestamp": "2026-01-02T03:04:05Z",
+        "eventTime": None,
         "count": 1,
     }  # fmt: skip
 

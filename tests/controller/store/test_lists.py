@@ -6,12 +6,13 @@ import time
 import pytest
 from sqlalchemy import insert
 
+from litefleet_controller.resources.namespace import manifest
 from litefleet_controller.resources.registry import DEVICE
 from litefleet_controller.store.errors import FieldNotSelectableError
 from litefleet_controller.store.interface import FieldRequirement, LabelRequirement, Patch, Query
 from litefleet_controller.store.lifecycle import created
 from litefleet_controller.store.records import index_entries, record_of, with_version
-from litefleet_controller.store.tables import NAMESPACES, OBJECT_INDEX, OBJECTS
+from litefleet_controller.store.tables import OBJECT_INDEX, OBJECTS
 
 
 def names(page):
@@ -36,10 +37,8 @@ async def test_an_empty_list_has_a_version_above_zero(objects):
     assert page.resource_version >= 1
 
 
-async def test_lists_are_ordered_by_namespace_and_name(objects, device, database):
-    async with database.writing() as session:
-        connection = await session.connection()
-        await connection.execute(insert(NAMESPACES).values(name="aaa", uid="n", created_at=objects._clock()))
+async def test_lists_are_ordered_by_namespace_and_name(objects, device):
+    await objects.create(manifest("aaa"))
     for namespace, name in (("default", "b"), ("aaa", "z"), ("default", "a")):
         await objects.create(device(name, namespace=namespace))
     page = await objects.list(Query("Device"))
@@ -134,13 +133,13 @@ async def test_ten_thousand_objects_are_listed_in_a_tenth_of_a_cpu_second(object
     ]
     rows = [
         {
-            "id": i + 1, "kind": r.key.kind, "namespace": r.key.namespace, "name": r.key.name, "uid": r.uid, "body": r.body,
+            "id": i + 100, "kind": r.key.kind, "namespace": r.key.namespace, "name": r.key.name, "uid": r.uid, "body": r.body,
             "resource_version": r.resource_version, "generation": 1, "labels": f'{{"site":"s{i % 100}"}}',
         }
         for i, r in enumerate(map(record_of, bodies))
     ]  # fmt: skip
     index = [
-        {"object_id": i + 1, "key": key, "value": value}
+        {"object_id": i + 100, "key": key, "value": value}
         for i, body in enumerate(bodies)
         for key, value in index_entries(body, DEVICE.selectable_fields)
     ]

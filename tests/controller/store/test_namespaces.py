@@ -1,45 +1,105 @@
-"""Namespaces."""
+"""Namespaces: made like every object, and deleted with all that is in them."""
 
 import pytest
 
-from litefleet_controller.store.errors import AlreadyExistsError, NamespaceNotFoundError
-from litefleet_controller.store.namespaces import SqlNamespaces
+from litefleet_controller.resources.admission import InvalidError
+from litefleet_controller.resources.namespace import manifest
+from litefleet_controller.store.errors import (
+    AlreadyExistsError,
+    NamespaceNotFoundError,
+    NamespaceTerminatingError,
+    NotFoundError,
+    ProtectedError,
+)
+from litefleet_controller.store.events import SqlEvents
+from litefleet_controller.store.interface import Key, Patch, Query
+
+LINE = Key("Namespace", "", "line-a")
 
 
-@pytest.fixture
-def namespaces(database, clock, uid):
-    return SqlNamespaces(database, clock=clock, uid=uid)
+async def test_default_exists_from_the_start(objects):
+    (default,) = (await objects.list(Query("Namespace"))).records
+    body = default.json()
+    assert (body["metadata"]["name"], body["status"]["phase"]) == ("default", "Active")
+    assert body["metadata"]["labels"] == {"kubernetes.io/metadata.name": "default"}
 
 
-async def test_default_exists_from_the_start(namespaces):
-    assert [n.name for n in await namespaces.list()] == ["default"]
-    assert (await namespaces.get("default")).created_at.tzinfo is not None
-
-
-async def test_a_new_one_takes_objects(namespaces, objects, device, clock):
-    created = await namespaces.create("line-a")
-    assert await namespaces.get("line-a") == created
-    assert created.created_at == clock()
+async def test_a_new_one_takes_objects(objects, device):
+    await objects.create(manifest("line-a"))
     assert (await objects.create(device(namespace="line-a"))).key.namespace == "line-a"
 
 
-async def test_a_taken_name_is_refused(namespaces):
+async def test_a_taken_name_is_refused(objects):
     with pytest.raises(AlreadyExistsError):
-        await namespaces.create("default")
+        await objects.create(manifest("default"))
 
 
 @pytest.mark.parametrize("name", ["", "../x", "A", "a.b", "a" * 64, "\u0430"])
-async def test_a_name_that_is_no_label_is_refused(namespaces, name):
-    with pytest.raises(ValueError, match="not a valid name"):
-        await namespaces.create(name)
+async def test_a_name_that_is_no_label_is_refused(objects, name):
+    with pytest.raises(InvalidError, match=r"metadata\.name"):
+        await objects.create(manifest(name))
 
 
-async def test_a_missing_one_is_refused(namespaces):
-    assert not await namespaces.exists("nowhere")
+async def test_a_missing_one_takes_nothing(objects, device):
     with pytest.raises(NamespaceNotFoundError):
-        await namespaces.get("nowhere")
+        await objects.create(device(namespace="nowhere"))
 
 
-async def test_dry_run_makes_none(namespaces):
-    await namespaces.create("x", dry_run=True)
-    assert not await namespaces.exists("x")
+async def test_labels_can_be_changed_but_not_the_one_that_is_the_name(objects):
+    await objects.create(manifest("line-a"))
+    labels = {"site": "a", "kubernetes.io/metadata.name": "x"}
+    record = await objects.patch(LINE, Patch("merge", {"metadata": {"labels": labels}}))
+    assert record.labels == {"site": "a", "kubernetes.io/metadata.name": "line-a"}
+
+
+async def test_an_empty_one_goes_at_once(objects):
+    await objects.create(manifest("line-a"))
+    assert (await objects.delete(LINE)).record.json()["status"] == {"phase": "Terminating"}
+    with pytest.raises(NotFoundError):
+        await objects.get(LINE)
+
+
+async def test_its_objects_and_events_go_with_it(objects, device, clock, uid):
+    await objects.create(manifest("line-a"))
+    made = await objects.create(device(namespace="line-a"))
+    await SqlEvents(objects, uid=uid).record(made.key, made.uid, "Normal", "Seen", "it is there", clock(), "test")
+    await objects.delete(LINE)
+    for kind in ("Device", "Event"):
+        assert list((await objects.list(Query(kind))).records) == []
+    with pytest.raises(NotFoundError):
+        await objects.get(LINE)
+
+
+async def test_a_finalizer_holds_it_and_it_says_so(objects, device):
+    await objects.create(manifest("line-a"))
+    held = device(namespace="line-a")
+    held["metadata"]["finalizers"] = ["litefleet.dev/hold"]
+    key = (await objects.create(held)).key
+    await objects.delete(LINE)
+    conditions = {c["type"]: c for c in (await objects.get(LINE)).json()["status"]["conditions"]}
+    told = conditions["NamespaceFinalizersRemaining"]
+    assert told["message"].endswith("litefleet.dev/hold in 1 resource instances")
+    with pytest.raises(NamespaceTerminatingError):
+        await objects.create(device(name="late", namespace="line-a"))
+    await objects.patch(key, Patch("merge", {"metadata": {"finalizers": None}}))
+    with pytest.raises(NotFoundError):
+        await objects.get(LINE)
+
+
+async def test_no_event_is_recorded_in_one_that_is_gone(objects, device, clock, uid):
+    await objects.create(manifest("line-a"))
+    made = await objects.create(device(namespace="line-a"))
+    await objects.delete(LINE)
+    told = await SqlEvents(objects, uid=uid).record(made.key, made.uid, "Normal", "Seen", "late", clock(), "test")
+    assert told is None
+
+
+async def test_default_stays(objects):
+    with pytest.raises(ProtectedError):
+        await objects.delete(Key("Namespace", "", "default"))
+
+
+async def test_dry_run_makes_none(objects):
+    await objects.create(manifest("x"), dry_run=True)
+    with pytest.raises(NotFoundError):
+        await objects.get(Key("Namespace", "", "x"))

@@ -6,6 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from litefleet_controller.resources.schema import Schema, compile_schema
+from litefleet_controller.store.errors import PatchError
 from litefleet_controller.store.interface import Patch
 from litefleet_controller.store.patching import apply_patch, merge_patch
 
@@ -73,5 +75,48 @@ def test_merge_patch_of_the_rfc_s_appendix(target, patch, result):
 
 def test_json_patch_leaves_the_document_alone():
     document = {"a": {"b": [1]}}
-    patched = apply_patch(document, Patch("json", [{"op": "add", "path": "/a/b/-", "value": 2}]))
+    patched = apply_patch(document, Patch("json", [{"op": "add", "path": "/a/b/-", "value": 2}]), Schema())
     assert (document, patched) == ({"a": {"b": [1]}}, {"a": {"b": [1, 2]}})
+
+
+CONTAINERS = compile_schema(
+    {
+        "type": "object",
+        "properties": {
+            "containers": {
+                "type": "array",
+                "items": {"type": "object", "properties": {"name": {"type": "string"}, "image": {"type": "string"}}},
+                "x-kubernetes-list-type": "map",
+                "x-kubernetes-list-map-keys": ["name"],
+            },
+            "args": {"type": "array", "items": {"type": "string"}},
+        },
+    }
+)
+
+
+@pytest.mark.parametrize(
+    ("patch", "result"),
+    [
+        ({"containers": [{"name": "a", "image": "2"}]}, [{"name": "a", "image": "2"}, {"name": "b", "image": "1"}]),
+        ({"containers": [{"name": "c"}]}, [{"name": "a", "image": "1"}, {"name": "b", "image": "1"}, {"name": "c"}]),
+        ({"containers": [{"name": "a", "$patch": "delete"}]}, [{"name": "b", "image": "1"}]),
+        ({"containers": [{"$patch": "replace"}, {"name": "c"}]}, [{"name": "c"}]),
+        ({"containers": [{"name": "a", "$patch": "replace"}]}, [{"name": "a"}, {"name": "b", "image": "1"}]),
+        ({"containers": None}, None),
+    ],
+)
+def test_a_strategic_patch_merges_lists_with_keys(patch, result):
+    document = {"containers": [{"name": "a", "image": "1"}, {"name": "b", "image": "1"}]}
+    assert apply_patch(document, Patch("strategic", patch), CONTAINERS).get("containers") == result
+    assert document["containers"][0] == {"name": "a", "image": "1"}
+
+
+def test_a_strategic_patch_replaces_other_lists():
+    assert apply_patch({"args": ["a"]}, Patch("strategic", {"args": ["b"]}), CONTAINERS) == {"args": ["b"]}
+
+
+@pytest.mark.parametrize("patch", [{"$retainKeys": ["a"]}, {"$patch": "nonsense"}, {"containers": [{"image": "1"}]}])
+def test_a_strategic_patch_that_isn_t_understood_is_refused(patch):
+    with pytest.raises(PatchError):
+        apply_patch({}, Patch("strategic", patch), CONTAINERS)

@@ -96,7 +96,7 @@ class _Work:
 
 def _entries(schema: Schema, live: Json, old: Json, writer: Writer) -> Managed:
     """The stored entries; for an object that nobody was tracked on, one that owns all that is there."""
-    managed = decode(live["metadata"].get("managedFields", ()))
+    managed = decode(live["metadata"].get("managedFields", ()), writer.versions)
     if managed:
         return managed
     before = replace(writer, manager=_BEFORE)

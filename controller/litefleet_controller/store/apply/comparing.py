@@ -59,18 +59,28 @@ class _Walk:
             _put_all(self.added, new, schema, path)
 
 
+def _is_struct(value: Any, schema: Schema | None) -> bool:
+    """Whether it isn't owned itself, only what is in it."""
+    return bool(value) and schema is not None and schema.is_struct and not _is_leaf(schema, value)
+
+
 def _is_leaf(schema: Schema | None, value: Any) -> bool:
     return not (is_map(schema, value) or is_list(schema, value))
 
 
 def _put_all(tree: dict[str, Any], value: Any, schema: Schema | None, path: Path) -> None:
-    _mark_all(put(tree, path) if path else tree, value, schema)
+    node = put(tree, path) if path else tree
+    if path and _is_struct(value, schema):
+        del node[SELF]
+    _mark_all(node, value, schema)
 
 
 def _mark_all(node: dict[str, Any], value: Any, schema: Schema | None) -> None:
     if is_map(schema, value):
         for name, inner in value.items():
-            _mark_all(node.setdefault(field_step(name), {SELF: {}}), inner, member(schema, name))
+            below = member(schema, name)
+            start: dict[str, Any] = {} if _is_struct(inner, below) else {SELF: {}}
+            _mark_all(node.setdefault(field_step(name), start), inner, below)
     elif schema is not None and is_list(schema, value):
         for step, item in items(schema, value):
             _mark_all(node.setdefault(step, {SELF: {}}), item, schema.items)

@@ -51,11 +51,25 @@ class Entry:
 
 
 Managed = Mapping[Identity, Entry]
+Versions = Mapping[str, Mapping[str, str]]
+"""apiVersion -> its names for root fields of the stored form. In memory all fields have the stored form's names."""
+_ONE: Versions = {}
 
 
-def decode(entries: Iterable[Mapping[str, Any]]) -> Managed:
+def decode(entries: Iterable[Mapping[str, Any]], versions: Versions = _ONE) -> Managed:
     """Stored entries; they are as `encode` made them."""
-    return {_identity(e): Entry(e.get("fieldsV1") or {}, str(e.get("apiVersion", "")), e.get("time")) for e in entries}
+    managed: dict[Identity, Entry] = {}
+    for entry in entries:
+        version = str(entry.get("apiVersion", ""))
+        names = {new: old for old, new in versions.get(version, {}).items()}
+        managed[_identity(entry)] = Entry(_renamed(entry.get("fieldsV1") or {}, names), version, entry.get("time"))
+    return managed
+
+
+def _renamed(fields: Fields, names: Mapping[str, str]) -> Fields:
+    if not names:
+        return fields
+    return {f"f:{names.get(step[2:], step[2:])}" if step.startswith("f:") else step: n for step, n in fields.items()}
 
 
 def decode_sent(kind: str, name: str, entries: Any) -> Managed:
@@ -106,7 +120,7 @@ def _identity(entry: Mapping[str, Any]) -> Identity:
     return Identity(str(entry.get("manager", "")), operation, version, str(entry.get("subresource", "")))
 
 
-def encode(managed: Managed) -> list[dict[str, Any]]:
+def encode(managed: Managed, versions: Versions = _ONE) -> list[dict[str, Any]]:
     """The entries in their order: appliers, then updaters, each by time and name."""
     ordered = sorted(
         managed.items(),
@@ -118,17 +132,17 @@ def encode(managed: Managed) -> list[dict[str, Any]]:
             item[0].subresource,
         ),
     )
-    return [_entry(identity, entry) for identity, entry in ordered]
+    return [_entry(identity, entry, versions.get(entry.api_version, {})) for identity, entry in ordered]
 
 
-def _entry(identity: Identity, entry: Entry) -> dict[str, Any]:
+def _entry(identity: Identity, entry: Entry, names: Mapping[str, str]) -> dict[str, Any]:
     members: dict[str, Any] = {
         "manager": identity.manager,
         "operation": identity.operation,
         "apiVersion": entry.api_version,
         "time": entry.time,
         "fieldsType": "FieldsV1",
-        "fieldsV1": entry.fields,
+        "fieldsV1": _renamed(entry.fields, names),
         "subresource": identity.subresource,
     }
     return {name: value for name, value in members.items() if value or name == "fieldsV1"}

@@ -1,12 +1,21 @@
 """managedFields after an update: create, PUT, a patch or a status write, by whoever does it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from litefleet_controller.resources.schema import Schema
 from litefleet_controller.store.apply.comparing import Comparison, compare
 from litefleet_controller.store.apply.fieldset import Fields
-from litefleet_controller.store.apply.managers import Identity, Managed, decode, decode_sent, encode, given_up, taken
+from litefleet_controller.store.apply.managers import (
+    Identity,
+    Managed,
+    Versions,
+    decode,
+    decode_sent,
+    encode,
+    given_up,
+    taken,
+)
 from litefleet_controller.store.interface import Json, Subresource
 
 _OWNABLE_METADATA = frozenset({"generateName", "labels", "annotations", "finalizers", "ownerReferences"})
@@ -21,10 +30,14 @@ class Writer:
     subresource: Subresource = ""
     status_apart: bool = True
     """Whether the kind's status is written through its own door only."""
+    api_version: str = ""
+    """In which version it writes, when that isn't the stored form's."""
+    versions: Versions = field(default_factory=dict)
+    """What the kind's other versions call its root fields."""
 
     def updates(self, api_version: str) -> Identity:
         """Its entry for updates."""
-        return Identity(self.manager, "Update", api_version, self.subresource)
+        return Identity(self.manager, "Update", self.api_version or api_version, self.subresource)
 
     def applies(self) -> Identity:
         """Its entry as an applier."""
@@ -53,7 +66,7 @@ def tracked(schema: Schema, old: Json | None, new: Json, sent: Any, writer: Writ
         sent = None
     if sent == [{}]:
         return with_entries(new, [])
-    managed = decode(stored)
+    managed = decode(stored, writer.versions)
     if sent and sent != stored:
         managed = decode_sent(new["kind"], new["metadata"]["name"], sent) or managed
     if old is not None and not managed:
@@ -61,7 +74,7 @@ def tracked(schema: Schema, old: Json | None, new: Json, sent: Any, writer: Writ
     before: Json = {} if old is None else writer.part(old)
     comparison = compare(before, writer.part(new), schema)
     after = taken(managed, comparison, writer.updates(new["apiVersion"]), writer.time)
-    return settled(old, new, after)
+    return settled(old, new, after, writer.versions)
 
 
 def disowned(body: Json, fields: Fields) -> Json:
@@ -72,13 +85,13 @@ def disowned(body: Json, fields: Fields) -> Json:
     return with_entries(body, encode(given_up(decode(stored), Comparison({}, {}, fields))))
 
 
-def settled(old: Json | None, new: Json, managed: Managed) -> Json:
+def settled(old: Json | None, new: Json, managed: Managed, versions: Versions) -> Json:
     """`new` with these entries; `old` when nothing but times differs, so that nothing is written."""
-    made = with_entries(new, encode(managed))
+    made = with_entries(new, encode(managed, versions))
     if old is None or made == old:
         return made
     stored = old["metadata"].get("managedFields", [])
-    if with_entries(new, stored) == old and _untimed(managed) == _untimed(decode(stored)):
+    if with_entries(new, stored) == old and _untimed(managed) == _untimed(decode(stored, versions)):
         return old
     return made
 
