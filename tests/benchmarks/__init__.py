@@ -7,6 +7,7 @@ from tests.benchmarks.converting import converting
 from tests.benchmarks.inferring import inferring
 from tests.benchmarks.listing import listing
 from tests.benchmarks.starting import starting
+from tests.benchmarks.telemetry import telemetry
 from tests.benchmarks.watching import watching
 from tests.figures import Measure
 
@@ -16,4 +17,5 @@ BENCHMARKS: dict[str, Measure] = {
     "watching": watching,
     "converting": converting,
     "inferring": inferring,
+    "telemetry": telemetry,
 }
