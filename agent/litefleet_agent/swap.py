@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from litefleet_agent.errors import AgentError
 from litefleet_agent.golden import read_golden
 from litefleet_agent.pipeline.postprocess import read
-from litefleet_agent.pipeline.preprocess import prepare
+from litefleet_agent.pipeline.preprocess import Preparation
 from litefleet_agent.runtime.interface import LoadedModel, ModelError, Runtime, Tensor, mismatch
 from litefleet_agent.slots import Slots
 from litefleet_protocol.codes import Code
@@ -43,12 +43,17 @@ class Generation:
     version: str
     manifest: ArtifactManifest
     model: LoadedModel
+    prepare: Preparation = field(init=False)
     number: int = field(default_factory=_numbers.__next__)
     """Distinguishes loads of one artifact: telemetry's windows never span two."""
     lock: threading.Lock = field(default_factory=threading.Lock)
     busy_since: float | None = None
     abandoned: bool = False
     """It hung: whatever it still answers comes too late."""
+
+    def __post_init__(self) -> None:
+        inputs = self.model.signature.inputs
+        self.prepare = Preparation(self.manifest.preprocess, inputs[0].shape if inputs else ())
 
 
 # Structs, not dataclasses, for what is made with every inference: a frozen dataclass costs four times as much to fill.
@@ -147,11 +152,9 @@ class HotSlot:
                 return generation
 
     def _run(self, generation: Generation, raw: NDArray[Any]) -> Answer:
-        manifest = generation.manifest
         generation.busy_since = started = self._clock()
-        inputs = [prepare(raw, manifest.preprocess, generation.model.signature.inputs[0].shape)]
-        outputs = generation.model.infer(inputs)
-        reading = read(outputs, manifest.postprocess)
+        outputs = generation.model.infer([generation.prepare(raw)])
+        reading = read(outputs, generation.manifest.postprocess)
         if generation.abandoned:
             raise ModelError(Code.TIMEOUT, f"an inference of {generation.version} came back too late")
         return Answer(

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from litefleet_agent.pipeline.postprocess import read
-from litefleet_agent.pipeline.preprocess import prepare
+from litefleet_agent.pipeline.preprocess import Preparation, prepare
 from litefleet_agent.runtime.interface import ModelError
 from litefleet_protocol.tensors import Postprocess, Preprocess
 
@@ -27,6 +27,14 @@ def test_input_is_prepared_as_the_manifest_says(raw, rules, shape, expected):
     prepared = prepare(raw, rules, shape)
     assert (prepared.shape, prepared.dtype) == (shape, np.float32)
     assert prepared.reshape(-1).tolist() == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize("rules", [Preprocess(), Preprocess(scale=1 / 255), Preprocess(scale=1 / 3, offset=-1.5)])
+@pytest.mark.parametrize("raw", [RGB, RGB.transpose(1, 0, 2), RGB[:, :, ::-1], RGB.reshape(-1), RGB.astype(np.int32)])
+def test_memory_that_is_used_again_holds_what_one_preparation_gives(raw, rules):
+    again = Preparation(rules, (1, 2, 2, 3))
+    again(np.full((2, 2, 3), 9, np.uint8))
+    np.testing.assert_array_equal(again(raw), prepare(raw, rules, (1, 2, 2, 3)))
 
 
 @pytest.mark.parametrize(

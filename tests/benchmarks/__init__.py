@@ -4,8 +4,8 @@ A figure that misses its goal is reported as missed, never left out.
 """
 
 from tests.benchmarks.converting import converting
-from tests.benchmarks.inferring import inferring
 from tests.benchmarks.listing import listing
+from tests.benchmarks.looping import looping
 from tests.benchmarks.starting import starting
 from tests.benchmarks.telemetry import telemetry
 from tests.benchmarks.watching import watching
@@ -16,6 +16,6 @@ BENCHMARKS: dict[str, Measure] = {
     "listing": listing,
     "watching": watching,
     "converting": converting,
-    "inferring": inferring,
+    "looping": looping,
     "telemetry": telemetry,
 }
