@@ -10,6 +10,7 @@ from pathlib import Path
 
 from msgspec import structs
 
+from litefleet_agent import events as ev
 from litefleet_agent import health, identity
 from litefleet_agent.agent import Agent, Item, Parts, Place
 from litefleet_agent.board import RetryPolicy, Self, restored
@@ -18,7 +19,7 @@ from litefleet_agent.errors import AgentError
 from litefleet_agent.fetch import Fetcher
 from litefleet_agent.fileio import Disk
 from litefleet_agent.inbox import Inbox
-from litefleet_agent.interface import Link
+from litefleet_agent.interface import Incoming, Link
 from litefleet_agent.link import Address, MqttLink, tls_context
 from litefleet_agent.outbox import Outbox
 from litefleet_agent.pipeline import sink, source
@@ -47,7 +48,22 @@ class _Host:
     config: Config
 
 
-def compose(state_dir: Path, config: Config) -> Agent:
+MakeLink = Callable[[identity.Identity, Callable[[Incoming | ev.Connected | ev.Disconnected], None]], Link]
+"""From who the board is, and where what comes in is delivered."""
+
+
+def mqtt_link(who: identity.Identity, deliver: Callable[[Incoming | ev.Connected | ev.Disconnected], None]) -> MqttLink:
+    """The connection to the broker that enrollment named."""
+    return MqttLink(
+        Address(who.broker_host, who.broker_port, who.device),
+        lambda: tls_context(who, check_time=health.clock_trusted(time.time())),
+        deliver=deliver,
+        random=random.random,
+        new_id=lambda: secrets.token_hex(8),
+    )
+
+
+def compose(state_dir: Path, config: Config, make_link: MakeLink = mqtt_link) -> Agent:
     """An agent for the identity under `state_dir`, not yet running.
 
     Raises:
@@ -67,13 +83,7 @@ def compose(state_dir: Path, config: Config) -> Agent:
     pointers = Pointers(disk, state_dir)
     trust = Trust(who.signing_keys)
     voucher = Worker("voucher")
-    link = MqttLink(
-        Address(who.broker_host, who.broker_port, who.device),
-        lambda: tls_context(who, check_time=health.clock_trusted(time.time())),
-        deliver=mailbox.put,
-        random=random.random,
-        new_id=lambda: secrets.token_hex(8),
-    )
+    link = make_link(who, mailbox.put)
     return Agent(
         Parts(
             me=me,

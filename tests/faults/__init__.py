@@ -4,6 +4,9 @@ Each fault is a measure: its figures say how often it was done, what was lost an
 `make faults` runs them whole and writes docs/faults.md.
 """
 
+from tests.faults.mutants import mutants
 from tests.figures import Measure
 
-FAULTS: dict[str, Measure] = {}
+FAULTS: dict[str, Measure] = {
+    "mutants": mutants,
+}
