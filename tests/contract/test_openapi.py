@@ -4,6 +4,7 @@ Bounded and seeded, so that it is a test and not a campaign. The calls go over H
 """
 
 import asyncio
+import itertools
 import threading
 import uuid
 from collections.abc import Iterator
@@ -29,15 +30,32 @@ from litefleet_controller.api.interface import ApiDependencies
 from litefleet_controller.api.server import Server
 from litefleet_controller.identity.roles import Role, allowed
 from litefleet_controller.identity.tokens import AccessTokens
-from litefleet_controller.resources.registry import Registry
+from litefleet_controller.resources.crd import kind_from_crd
+from litefleet_controller.resources.registry import KINDS, Registry
 from litefleet_controller.store.database import Database
 from litefleet_controller.store.objects import SqlObjects
 from tests.controller.cli.conftest import Controller
+from tests.gadgets import CRD
 
 CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
-DOCUMENTS = ["apis/litefleet.dev/v1alpha1", "api/v1", "apis/events.k8s.io/v1", "apis/authorization.k8s.io/v1"]
+OWN, CUSTOM = "apis/litefleet.dev/v1alpha1", "apis/example.com/v1"
+DOCUMENTS = [
+    *(OWN, CUSTOM, "api/v1", "apis/events.k8s.io/v1"),
+    *("apis/authorization.k8s.io/v1", "apis/authentication.k8s.io/v1"),
+]
+THERE: dict[str, dict[str, Any]] = {
+    "models": {
+        "source": {"uri": f"blob://sha256:{'0' * 64}"},
+        "evaluation": {"uri": f"blob://sha256:{'0' * 64}"},
+    },
+    "deviceclasses": {"variants": ["int8"]},
+    "devices": {"class": "pi4"},
+    "modelrollouts": {"modelRef": {"name": "digits"}},
+    "gadgets": {"replicas": 1},
+}
+"""A spec for one object of most kinds, which a random name would never meet."""
 BOUNDED = settings(
-    max_examples=4,
+    max_examples=6,
     derandomize=True,
     deadline=None,
     database=None,
@@ -81,13 +99,21 @@ class Background:
 
         database = Database(f"sqlite+aiosqlite:///{self._folder / 'db.sqlite'}")
         await database.migrate()
-        objects = SqlObjects(database, Registry(), clock=clock, uid=uid)
+        registry = Registry((*KINDS, kind_from_crd(CRD)))
+        objects = SqlObjects(database, registry, clock=clock, uid=uid)
         tokens = AccessTokens(database.sessions)
-        deps = ApiDependencies(Registry(), objects, tokens.authenticate, allowed, clock)
+        deps = ApiDependencies(registry, objects, tokens.authenticate, allowed, clock)
         token = await tokens.create("ada", Role.ADMIN, None, None, clock())
         server = Server(create_api(deps), "127.0.0.1", 0, before_stop=deps.closing.set)
         host, port = await server.start()
         self.served = Served(f"http://{host}:{port}", token)
+        for plural, spec in THERE.items():
+            kind = registry.plural(plural)
+            assert kind is not None
+            metadata = {"name": "board", "finalizers": ["litefleet.dev/stays"]}
+            await objects.create(
+                {"apiVersion": kind.api_version, "kind": kind.kind, "metadata": metadata, "spec": spec}
+            )
         self._ready.set()
         await self._stop.wait()
         await server.stop()
@@ -103,6 +129,12 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     background.stop()
 
 
+def test_every_document_of_the_index_is_asked(served: Served) -> None:
+    headers = {"Authorization": f"Bearer {served.token}"}
+    index = httpx.get(f"{served.address}/openapi/v3", headers=headers).json()
+    assert sorted(index["paths"]) == sorted([*DOCUMENTS, "version"])
+
+
 @pytest.mark.parametrize("name", DOCUMENTS)
 def test_nothing_faults_and_nothing_is_undocumented(served: Served, name: str) -> None:
     headers = {"Authorization": f"Bearer {served.token}"}
@@ -110,12 +142,15 @@ def test_nothing_faults_and_nothing_is_undocumented(served: Served, name: str) -
     schema = schemathesis.openapi.from_dict(document)
     asked = 0
     session = requests.Session()
+    aimed = itertools.cycle([True, False])
     for found in schema.get_all_operations():
 
         @BOUNDED
         @given(case=found.ok().as_strategy())
         def ask(case: schemathesis.Case) -> None:
             _without_streams(case)
+            if next(aimed):
+                _aim(case)
             case.call_and_validate(base_url=served.address, headers=headers, session=session, checks=CHECKS)
 
         ask()
@@ -127,13 +162,13 @@ def test_nothing_faults_and_nothing_is_undocumented(served: Served, name: str) -
 def test_ordinary_answers_are_as_documented(served: Served) -> None:
     """What random names never reach: objects that exist, from creation to deletion."""
     headers = {"Authorization": f"Bearer {served.token}"}
-    document = httpx.get(f"{served.address}/openapi/v3/{DOCUMENTS[0]}", headers=headers).json()
+    document = httpx.get(f"{served.address}/openapi/v3/{OWN}", headers=headers).json()
     schema = schemathesis.openapi.from_dict(document)
     collection = "/apis/litefleet.dev/v1alpha1/namespaces/{namespace}/devices"
     board: dict[str, Any] = {
         "apiVersion": "litefleet.dev/v1alpha1",
         "kind": "Device",
-        "metadata": {"name": "board", "finalizers": ["litefleet.dev/hold"]},
+        "metadata": {"name": "fresh", "finalizers": ["litefleet.dev/hold"]},
         "spec": {"class": "pi4"},
     }
     merge = {"Content-Type": "application/merge-patch+json"}
@@ -141,7 +176,7 @@ def test_ordinary_answers_are_as_documented(served: Served) -> None:
         session.headers.update(headers)
 
         def ask(method: str, path: str, json: object = None, **more: str) -> int:
-            url = served.address + path.format(namespace="default", name="board")
+            url = served.address + path.format(namespace="default", name="fresh")
             answer = session.request(method, url, json=json, headers=more)
             schema[path][method].validate_response(answer)
             return answer.status_code
@@ -151,7 +186,7 @@ def test_ordinary_answers_are_as_documented(served: Served) -> None:
         assert [ask("GET", path) for path in (collection, one, f"{one}/status")] == [200, 200, 200]
         assert ask("PATCH", f"{one}/status", {"status": {"connection": "Online"}}, **merge) == 200
         assert (
-            ask("PUT", one, session.get(served.address + one.format(namespace="default", name="board")).json()) == 200
+            ask("PUT", one, session.get(served.address + one.format(namespace="default", name="fresh")).json()) == 200
         )
         assert ask("DELETE", one) == 200
         assert ask("PATCH", one, {"metadata": {"finalizers": None}}, **merge) == 200
@@ -185,6 +220,12 @@ def test_the_fleet_api_neither_faults_nor_answers_undocumented(tmp_path: Path) -
 
 
 _METHODS = ("get", "put", "post", "patch", "delete")
+
+
+def _aim(case: schemathesis.Case) -> None:
+    """At an object that is there."""
+    for name in case.path_parameters or {}:
+        case.path_parameters[name] = "default" if name == "namespace" else "board"
 
 
 def _without_streams(case: schemathesis.Case) -> None:

@@ -5,6 +5,7 @@ import platform
 import msgspec
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
+from starlette.convertors import PathConvertor, register_url_convertor
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
@@ -21,12 +22,21 @@ from litefleet_controller.api.served import Catalog
 _PATHS = ["/api", "/apis", "/fleet/v1", "/healthz", "/livez", "/openapi/v3", "/readyz", "/version"]
 
 
+class _Anything(PathConvertor):
+    """Starlette's own ends at a newline, which a name in a path may hold: it is a bad name, and is told so."""
+
+    regex = r"[\s\S]*"
+
+
+register_url_convertor("anything", _Anything())
+
+
 def create_api(deps: ApiDependencies) -> FastAPI:
     """The application. `include_router` adds what isn't Kubernetes'; its errors become Status objects too."""
     catalog = Catalog(deps.registry, CORE)
     app = FastAPI(title="litefleet", version=deps.version, docs_url=None, redoc_url=None, openapi_url="/openapi.json")
     kubernetes = KubernetesApi(deps, catalog)
-    for path in ("/api", "/apis", "/api/{rest:path}", "/apis/{rest:path}"):
+    for path in ("/api", "/apis", "/api/{rest:anything}", "/apis/{rest:anything}"):
         # As an ASGI application, which gets every method, also those that HTTP doesn't have: it answers them itself.
         app.router.routes.append(Route(path, kubernetes, include_in_schema=False))
     documents = OpenApi(catalog, deps.version)

@@ -14,10 +14,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from litefleet_controller.api.bodies import PROTOBUF_TYPE
 from litefleet_controller.api.errors import ApiError, internal, status_of, unauthorized
 from litefleet_controller.api.forms import as_yaml
 from litefleet_controller.api.interface import ANONYMOUS, ApiDependencies, Person
 from litefleet_controller.api.negotiate import accepted
+from litefleet_controller.api.protobuf import encode_status
 from litefleet_controller.api.served import Catalog
 from litefleet_controller.api.target import authorize_path
 
@@ -34,12 +36,15 @@ def _completed(headers: Iterable[tuple[bytes, bytes]], request_id: str) -> list[
 
 
 def _in_form(refusal: ApiError, scope: Scope) -> Response:
-    """As YAML for who asked for YAML before all else."""
-    first = next(accepted(Request(scope).headers.get("accept")))
-    if first.type != "application/yaml":
+    """As YAML for who asked for YAML before all else, as protobuf for who reads nothing else."""
+    types = [entry.type for entry in accepted(Request(scope).headers.get("accept"))]
+    if types[0] == "application/yaml":
+        body = as_yaml(msgspec.json.encode(refusal.status()))
+    elif set(types) == {PROTOBUF_TYPE}:
+        body = encode_status(refusal.status())
+    else:
         return refusal.response()
-    body = as_yaml(msgspec.json.encode(refusal.status()))
-    return Response(body, refusal.code, media_type=first.type, headers=refusal.headers)
+    return Response(body, refusal.code, media_type=types[0], headers=refusal.headers)
 
 
 class Edge:

@@ -1,10 +1,11 @@
-r"""Decodes the few messages that kubectl sends as protobuf: Namespace and the questions about oneself.
+r"""Decodes the few messages that kubectl sends as protobuf, and encodes a refusal for who reads nothing else.
 
 The envelope is `k8s\0` and a runtime.Unknown; the messages' field numbers are those of k8s.io/api `generated.proto`.
-Fields that aren't listed here are skipped. Answers are JSON, which kubectl accepts.
+Messages are Namespace and the questions about oneself; fields that aren't listed here are skipped. Other answers are
+JSON, which kubectl accepts.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from litefleet_controller.api.errors import bad_request
@@ -56,6 +57,43 @@ def decode(data: bytes) -> dict[str, Any]:
         return {**envelope["type"], **_message(envelope.get("raw", b""), _MESSAGES[kind])}
     except (IndexError, UnicodeDecodeError) as e:
         raise bad_request(f"the body is broken protobuf: {e}") from e
+
+
+def encode_status(status: Mapping[str, Any]) -> bytes:
+    """A Status in an envelope (k8s.io/apimachinery, meta/v1 and runtime `generated.proto`)."""
+    details = status.get("details") or {}
+    causes = [
+        _text(1, c.get("reason")) + _text(2, c.get("message")) + _text(3, c.get("field"))
+        for c in details.get("causes", ())
+    ]
+    told = [_text(n, details.get(name)) for n, name in ((1, "name"), (2, "group"), (3, "kind"), (6, "uid"))]
+    within = b"".join([*told, *(_bytes(4, cause) for cause in causes)])
+    texts = [_text(n, status.get(name)) for n, name in ((2, "status"), (3, "message"), (4, "reason"))]
+    raw = b"".join([_bytes(1, b""), *texts, *([_bytes(5, within)] if within else []), _number(6, status["code"])])
+    type_ = _text(1, status["apiVersion"]) + _text(2, status["kind"])
+    return MAGIC + _bytes(1, type_) + _bytes(2, raw)
+
+
+def _text(number: int, value: str | None) -> bytes:
+    return _bytes(number, value.encode()) if value else b""
+
+
+def _bytes(number: int, value: bytes) -> bytes:
+    return _written(number << 3 | 2) + _written(len(value)) + value
+
+
+def _number(number: int, value: int) -> bytes:
+    return _written(number << 3) + _written(value)
+
+
+def _written(value: int) -> bytes:
+    """A varint."""
+    out = bytearray()
+    while value > 0x7F:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    out.append(value)
+    return bytes(out)
 
 
 def _message(data: bytes, fields: Message) -> dict[str, Any]:

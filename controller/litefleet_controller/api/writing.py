@@ -52,9 +52,6 @@ async def create(request: Request, served: Served, target: Target, deps: ApiDepe
     decoded = await read_object(request, kind=served.kind, with_protobuf=served.kind in protobuf.KINDS)
     check_identity(served, decoded.value, target, whole=True)
     accepted = accept(_kind(served), decoded, options.validation)
-    if accepted.body["metadata"].get("resourceVersion"):
-        # Kubernetes' answer is a fault of its own, without a reason; clients know it so.
-        raise ApiError(500, "resourceVersion should not be set on objects to be created", reason="")
     _put_namespace(served, accepted.body["metadata"], target)
     record = await deps.objects.create(accepted.body, manager=options.manager, dry_run=options.dry_run)
     return created(request, served, record, deps, accepted.warnings)

@@ -333,3 +333,8 @@ async def test_head_answers_like_get(five: httpx.AsyncClient) -> None:
 async def test_times_are_the_clock_s(api: httpx.AsyncClient) -> None:
     created = (await api.post(DEVICES, json=device("d0"))).json()["metadata"]["creationTimestamp"]
     assert datetime.fromisoformat(created) == datetime(2026, 3, 1, 12, tzinfo=UTC)
+
+
+async def test_a_name_with_a_newline_is_not_found_like_any_other(api: httpx.AsyncClient) -> None:
+    answer = await api.get(f"{NS}/devices/a%0Ab")
+    assert (answer.status_code, answer.json()["reason"]) == (404, "NotFound")
