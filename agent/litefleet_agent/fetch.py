@@ -1,7 +1,9 @@
 """Fetching artifacts: retained chunks through a small window of exact subscriptions, resumed from the disk.
 
 A retained topic that isn't there answers with silence, so each awaited topic has a deadline with jitter; past it the
-device asks on `need`, ever more patiently. Chunks are proven by the hash in the manifest, the manifest by the digest
+device asks on `need`, ever more patiently. A slow link is silent for long, too, and asking for what is on its way would
+bring it twice: so the time that chunks take is learned, what arrives puts off what comes behind it, and a link that was
+down begins anew. Chunks are proven by the hash in the manifest, the manifest by the digest
 in the signed desired state. Runs on the main loop: `start`, `message`, `tick`, `stop`; tells of its progress by events.
 """
 
@@ -28,14 +30,19 @@ MANIFEST = -1
 class Patience:
     """How long silence is borne: `first_s` plus up to as much again, doubled with every `need` up to `longest_s`."""
 
-    first_s: float = 1.5
+    first_s: float = 3.0
+    """A chunk at 175 kbit/s; on slower links the first few are asked for in vain before the pace is known."""
     longest_s: float = 60.0
+    paces: float = 3.0
+    """At least so many times what a chunk takes."""
 
 
 @dataclass(slots=True)
 class _Awaited:
     deadline: float
     patience_s: float
+    asked: float
+    """When it was last subscribed to or asked for."""
 
 
 @dataclass(slots=True)
@@ -47,6 +54,8 @@ class _Transfer:
     manifest: ArtifactManifest | None = None
     held: set[int] = field(default_factory=set)
     awaited: dict[int, _Awaited] = field(default_factory=dict)
+    heard: float = float("-inf")
+    """When a part last arrived."""
 
 
 class Fetcher:
@@ -71,6 +80,8 @@ class Fetcher:
         self._random = random
         self._patience = patience
         self._transfers: dict[str, _Transfer] = {}
+        self._pace_s = 0.0
+        self._was_down = False
         self.dropped = 0
         """Messages that were not what they should be."""
 
@@ -98,10 +109,12 @@ class Fetcher:
     def message(self, topic: topics.ManifestTopic | topics.ChunkTopic, payload: bytes, now: float) -> None:
         """Take in an artifact's message. An empty one says that the broker no longer holds it."""
         index = topic.index if isinstance(topic, topics.ChunkTopic) else MANIFEST
+        self._notice_return(now)
         for transfer in list(self._transfers.values()):
             wanted = transfer.digest == topic.digest and index in transfer.awaited
             if not wanted or topic.namespace != self._namespace or not payload:
                 continue
+            self._heard(transfer, transfer.awaited[index], now)
             try:
                 if index == MANIFEST:
                     self._take_manifest(transfer, payload, now)
@@ -117,7 +130,9 @@ class Fetcher:
     def tick(self, now: float) -> None:
         """Ask for what has been silent too long. While the link is down silence means nothing."""
         if not self._link.connected:
+            self._was_down = True
             return
+        self._notice_return(now)
         for transfer in self._transfers.values():
             late = [index for index, awaited in transfer.awaited.items() if now >= awaited.deadline]
             if not late:
@@ -128,6 +143,36 @@ class Fetcher:
                 awaited = transfer.awaited[index]
                 awaited.patience_s = min(awaited.patience_s * 2, self._patience.longest_s)
                 awaited.deadline = now + self._with_jitter(awaited.patience_s)
+                awaited.asked = now
+
+    def _heard(self, transfer: _Transfer, arrived: _Awaited, now: float) -> None:
+        """Learn what a part takes on this link, and put off what is awaited behind it.
+
+        A part takes the time since the one before it, or since it was asked for: the silence before a `need` that was
+        justified is none of the link's.
+        """
+        took = now - max(arrived.asked, transfer.heard)
+        self._pace_s = max(took, self._pace_s * 0.9)
+        transfer.heard = now
+        self._put_off(transfer, now)
+
+    def _notice_return(self, now: float) -> None:
+        """After the link was down every subscription is made anew: nothing has been silent yet."""
+        if not self._was_down:
+            return
+        self._was_down = False
+        for transfer in self._transfers.values():
+            transfer.heard = now
+            self._put_off(transfer, now)
+
+    def _put_off(self, transfer: _Transfer, now: float) -> None:
+        for awaited in transfer.awaited.values():
+            awaited.patience_s = max(awaited.patience_s, self._first_patience_s())
+            awaited.deadline = max(awaited.deadline, now + self._with_jitter(awaited.patience_s))
+
+    def _first_patience_s(self) -> float:
+        learned = min(self._pace_s * self._patience.paces, self._patience.longest_s)
+        return max(self._patience.first_s, learned)
 
     def _resume(self, transfer: _Transfer, now: float) -> bool:
         sealed = transfer.folder.sealed_manifest()
@@ -187,8 +232,8 @@ class Fetcher:
         return True
 
     def _await(self, transfer: _Transfer, index: int, now: float) -> None:
-        patience = self._patience.first_s
-        transfer.awaited[index] = _Awaited(now + self._with_jitter(patience), patience)
+        patience = self._first_patience_s()
+        transfer.awaited[index] = _Awaited(now + self._with_jitter(patience), patience, asked=now)
         self._link.subscribe(self._topic(transfer, index))
 
     def _release(self, transfer: _Transfer, index: int) -> None:

@@ -285,3 +285,103 @@ def test_manifest_at_odds_with_itself_is_final(board, controller, key):
         controller.publish(topics.chunk("default", digest, n), chunk)
     board.start(digest)
     assert board.until(ev.StepFailed).code == "BadMessage"
+
+
+class Silent:
+    """A `Link` that sends nowhere and remembers what was asked for. Implements `Link`."""
+
+    def __init__(self):
+        self.connected = True
+        self.asked = []
+
+    def start(self):
+        pass
+
+    def stop(self):
+        pass
+
+    def publish(self, topic, payload, *, retain=False):
+        self.asked += codec.decode(Need, payload).chunks
+        return True
+
+    def subscribe(self, topic):
+        pass
+
+    def unsubscribe(self, topic):
+        pass
+
+
+class Slow:
+    """A fetcher by hand, on a link that brings one part after the other; its clock is ours."""
+
+    def __init__(self, tmp_path, made):
+        self.link = Silent()
+        self.made = made
+        self.now = 0.0
+        self.fetcher = Fetcher(
+            Slots(Disk(), tmp_path / "board"),
+            self.link,
+            device="pi-1",
+            namespace="default",
+            emit=lambda _: None,
+            random=lambda: 0.0,
+            patience=Patience(first_s=3.0),
+        )
+        self.fetcher.start("digits", 1, made.digest, self.now)
+        self.fetcher.message(topics.ManifestTopic("default", made.digest), made.envelope, self.now)
+
+    def wait(self, seconds):
+        for _ in range(round(seconds * 10)):
+            self.now += 0.1
+            self.fetcher.tick(self.now)
+
+    def bring(self, number):
+        self.fetcher.message(topics.ChunkTopic("default", self.made.digest, number), self.made.chunks[number], self.now)
+
+
+def test_what_a_slow_link_still_brings_is_not_asked_for(tmp_path, key):
+    board = Slow(tmp_path, many_chunks(key))
+    for number in range(20):
+        board.wait(2.5)
+        board.bring(number)
+    assert board.link.asked == []
+
+
+def test_on_a_very_slow_link_only_the_first_chunks_are_asked_for_in_vain(tmp_path, key):
+    board = Slow(tmp_path, many_chunks(key))
+    for number in range(20):
+        board.wait(20)
+        board.bring(number)
+    assert set(board.link.asked) <= set(range(CHUNK_WINDOW))
+
+
+def test_a_chunk_that_the_broker_lacks_is_asked_for_while_others_arrived(tmp_path, key):
+    board = Slow(tmp_path, many_chunks(key))
+    for number in range(1, CHUNK_WINDOW):
+        board.bring(number)
+    for number in range(CHUNK_WINDOW, 40):
+        board.wait(0.5)
+        board.bring(number)
+    board.wait(4)
+    assert set(board.link.asked) == {0}
+
+
+def test_silence_before_a_justified_request_makes_nobody_more_patient(tmp_path, key):
+    board = Slow(tmp_path, many_chunks(key))
+    for first in range(0, 40, CHUNK_WINDOW):
+        board.wait(3.3)
+        assert set(board.link.asked) == set(range(first, first + CHUNK_WINDOW))
+        board.link.asked.clear()
+        for number in range(first, first + CHUNK_WINDOW):
+            board.bring(number)
+
+
+def test_a_link_that_comes_back_is_waited_for_anew(tmp_path, key):
+    board = Slow(tmp_path, many_chunks(key))
+    board.link.connected = False
+    board.wait(100)
+    board.link.connected = True
+    board.wait(2.9)
+    assert board.link.asked == []
+    board.wait(1)
+    assert set(board.link.asked) == set(range(CHUNK_WINDOW))
