@@ -4,6 +4,7 @@ A figure that misses its goal is reported as missed, never left out.
 """
 
 from tests.benchmarks.converting import converting
+from tests.benchmarks.delivering import delivering
 from tests.benchmarks.listing import listing
 from tests.benchmarks.looping import looping
 from tests.benchmarks.starting import starting
@@ -17,5 +18,6 @@ BENCHMARKS: dict[str, Measure] = {
     "watching": watching,
     "converting": converting,
     "looping": looping,
+    "delivering": delivering,
     "telemetry": telemetry,
 }
