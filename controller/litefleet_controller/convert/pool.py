@@ -1,7 +1,9 @@
 """Workers that are kept warm for the next task, and let go when they have done enough or nobody needs them.
 
-Two kinds: one has tensorflow loaded (0.6 GB, seconds to start), the other only the quantizer (0.2 GB). At most `size`
-tasks run at a time, whatever their kind; the rest wait in the order they came.
+Two kinds: one has tensorflow loaded (0.6 GB, seconds to start), the other only the quantizer (0.2 GB). A worker that has
+tensorflow quantizes, too, when it is idle and no other is: importing the quantizer anew costs a second, as much as making
+four variants of a small model. At most `size` tasks run at a time, whatever their kind; the rest wait in the order they
+came.
 """
 
 import asyncio
@@ -16,7 +18,7 @@ import structlog
 from litefleet_controller.convert.interface import ConversionError
 from litefleet_controller.convert.limits import PoolLimits
 from litefleet_controller.convert.process import WorkerProcess
-from litefleet_controller.convert.tasks import Task
+from litefleet_controller.convert.tasks import Freeze, Task
 
 log = structlog.get_logger(__name__)
 
@@ -56,7 +58,7 @@ class WorkerPool:
         """
         async with self._slots:
             self._check_open()
-            worker = await self._take(kind)
+            kind, worker = await self._take(kind)
             self._busy.add(worker)
             try:
                 self._check_open()  # starting a process takes a while, too
@@ -85,7 +87,17 @@ class WorkerPool:
         if self._is_closed:
             raise ConversionError("WorkerCrashed", "the converter is shutting down", final=False)
 
-    async def _take(self, kind: type[Task]) -> WorkerProcess:
+    async def _take(self, kind: type[Task]) -> tuple[type[Task], WorkerProcess]:
+        """A worker for `kind`, and the kind that it is kept as afterwards."""
+        for able in (kind, Freeze):
+            if (worker := self._take_idle(able)) is not None:
+                return able, worker
+        try:
+            return kind, await WorkerProcess.start(self._scratch, self._limits.worker)
+        except OSError as e:
+            raise ConversionError("WorkerCrashed", f"no conversion worker can be started: {e}", final=False) from e
+
+    def _take_idle(self, kind: type[Task]) -> WorkerProcess | None:
         kept = self._idle.get(kind, [])
         while kept:
             entry = kept.pop()
@@ -93,10 +105,7 @@ class WorkerPool:
             if entry.worker.is_alive:
                 return entry.worker
             self._end(entry.worker)
-        try:
-            return await WorkerProcess.start(self._scratch, self._limits.worker)
-        except OSError as e:
-            raise ConversionError("WorkerCrashed", f"no conversion worker can be started: {e}", final=False) from e
+        return None
 
     def _give_back(self, kind: type[Task], worker: WorkerProcess) -> None:
         is_spent = worker.tasks >= self._limits.recycle_after or worker.rss_bytes() > self._limits.recycle_above_bytes

@@ -181,6 +181,21 @@ async def test_a_well_worker_is_used_again(tmp_path: Path) -> None:
         assert await use(workers, tmp_path) == await use(workers, tmp_path)
 
 
+async def test_an_idle_worker_with_tensorflow_quantizes_and_is_kept_for_the_next_source(tmp_path: Path) -> None:
+    async with pool(tmp_path) as workers:
+        with_tensorflow = await use(workers, tmp_path)
+        async with workers.worker(Quantize) as process:
+            assert process.pid == with_tensorflow
+        assert await use(workers, tmp_path) == with_tensorflow
+
+
+async def test_a_worker_with_the_quantizer_alone_never_loads_tensorflow(tmp_path: Path) -> None:
+    async with pool(tmp_path) as workers:
+        async with workers.worker(Quantize) as process:
+            quantizer_alone = process.pid
+        assert await use(workers, tmp_path) != quantizer_alone
+
+
 async def test_a_worker_is_replaced_after_its_number_of_tasks(tmp_path: Path) -> None:
     async with pool(tmp_path, recycle_after=1) as workers:
         assert await use(workers, tmp_path) != await use(workers, tmp_path)
