@@ -79,13 +79,19 @@ def main(module: str, measures: Mapping[str, Measure], page: Path, title: str, p
 
 
 def _line(f: Figure) -> str:
-    return f"{'met   ' if f.met else 'MISSED'} {f.name}: {f.value:.4g} {f.unit} (goal {f.comparison} {f.goal:g})"
+    met = "met   " if f.met else "MISSED"
+    return f"{met} {f.name}: {_number(f.value)} {f.unit} (goal {f.comparison} {_number(f.goal)})"
+
+
+def _number(value: float) -> str:
+    """For people: four digits, but no powers of ten for what is large."""
+    return f"{value:.0f}" if abs(value) >= 1000 else f"{value:.4g}"
 
 
 def _page(module: str, title: str, preface: str, figures: Sequence[tuple[str, Figure]]) -> str:
     rows = [
-        f"| {f.name} | {f.value:.4g} {f.unit} | {f.comparison} {f.goal:g} | {'yes' if f.met else '**no**'} "
-        f"| {', '.join(f'{k} {v:.4g}' for k, v in f.sides.items())} | `python -m {module} {name}` "
+        f"| {f.name} | {_number(f.value)} {f.unit} | {f.comparison} {_number(f.goal)} | {'yes' if f.met else '**no**'} "
+        f"| {', '.join(f'{k} {_number(v)}' for k, v in f.sides.items())} | `python -m {module} {name}` "
         f"| {f.json()['conditions']}{'' if f.seed is None else f'; seed {f.seed}'} |"
         for name, f in figures
     ]
