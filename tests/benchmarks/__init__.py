@@ -5,6 +5,7 @@ A figure that misses its goal is reported as missed, never left out.
 
 from tests.benchmarks.converting import converting
 from tests.benchmarks.delivering import delivering
+from tests.benchmarks.ingesting import ingesting
 from tests.benchmarks.listing import listing
 from tests.benchmarks.looping import looping
 from tests.benchmarks.starting import starting
@@ -18,6 +19,7 @@ BENCHMARKS: dict[str, Measure] = {
     "watching": watching,
     "converting": converting,
     "looping": looping,
+    "ingesting": ingesting,
     "delivering": delivering,
     "telemetry": telemetry,
 }
