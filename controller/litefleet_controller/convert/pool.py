@@ -1,9 +1,9 @@
 """Workers that are kept warm for the next task, and let go when they have done enough or nobody needs them.
 
-Two kinds: one has tensorflow loaded (0.6 GB, seconds to start), the other only the quantizer (0.2 GB). A worker that has
-tensorflow quantizes, too, when it is idle and no other is: importing the quantizer anew costs a second, as much as making
-four variants of a small model. At most `size` tasks run at a time, whatever their kind; the rest wait in the order they
-came.
+Two kinds: one has tensorflow loaded (0.6 GB, seconds to start), the other only the quantizer (0.2 GB). A worker that
+has tensorflow quantizes, too, when it is idle and no other is: importing the quantizer anew costs a second of CPU, as
+much as making four variants of a small model. At most `size` tasks run at a time, whatever their kind; the rest wait in
+the order they came.
 """
 
 import asyncio
