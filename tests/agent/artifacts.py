@@ -34,8 +34,9 @@ WIDE_SIGNATURE = Signature(
 class Key:
     """A signing key. Implements `envelope.Signer`."""
 
-    def __init__(self) -> None:
-        self._private = Ed25519PrivateKey.generate()
+    def __init__(self, seed: bytes | None = None) -> None:
+        """A new key, or the one that 32 bytes of `seed` always give."""
+        self._private = Ed25519PrivateKey.from_private_bytes(seed) if seed else Ed25519PrivateKey.generate()
         raw = self._private.public_key().public_bytes(serialization.Encoding.Raw, serialization.PublicFormat.Raw)
         self.key_id = hashlib.sha256(raw).hexdigest()
         self.pinned = SigningKey(key_id=self.key_id, public=base64.b64encode(raw).decode())

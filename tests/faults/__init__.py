@@ -4,9 +4,11 @@ Each fault is a measure: its figures say how often it was done, what was lost an
 `make faults` runs them whole and writes docs/faults.md.
 """
 
+from tests.faults.bad_models import bad_models
 from tests.faults.mutants import mutants
 from tests.figures import Measure
 
 FAULTS: dict[str, Measure] = {
+    "bad-models": bad_models,
     "mutants": mutants,
 }

@@ -4,6 +4,7 @@ What stands in is the broker alone (`InMemory`); signatures, disk, checks, build
 own. Every answer is kept until somebody has looked at it.
 """
 
+import hashlib
 import threading
 import time
 from collections.abc import Callable
@@ -20,6 +21,7 @@ from litefleet_agent.embed import Agent
 from litefleet_agent.errors import AgentError
 from litefleet_agent.fileio import Disk
 from litefleet_agent.interface import Incoming
+from litefleet_agent.state import Pointers
 from litefleet_protocol import codec, envelope, topics
 from litefleet_protocol.enrollment import EnrollResponse
 from litefleet_protocol.envelope import PayloadType
@@ -81,9 +83,9 @@ class Served:
 
 
 class Load:
-    """One thread that infers all the time, at `rate_hz` or as fast as the model answers (0)."""
+    """Threads that infer all the time, each at `rate_hz` or as fast as the model answers (0)."""
 
-    def __init__(self, board: "Board", live: np.ndarray, rate_hz: float) -> None:
+    def __init__(self, board: "Board", live: np.ndarray, rate_hz: float, threads: int = 1) -> None:
         self._slot = board.agent.slot(SLOT)
         self._live = live
         self._period_s = 1 / rate_hz if rate_hz else 0.0
@@ -91,7 +93,8 @@ class Load:
         self._served: list[Served] = []
         self._ended = threading.Event()
         self._threads: list[threading.Thread] = []
-        self.more()
+        for _ in range(threads):
+            self.more()
 
     def more(self) -> None:
         """Another thread; an inference that hangs keeps its own for ever."""
@@ -126,11 +129,11 @@ class Load:
 
 
 class Board:
-    """An enrolled board whose agent runs in this process."""
+    """An enrolled board whose agent runs in this process; one that was killed can be started again where it was."""
 
     def __init__(self, state_dir: Path, config: Config) -> None:
-        self.key = Key()
-        self._counter = 0
+        self.key = Key(hashlib.sha256(str(state_dir).encode()).digest())
+        self._counter = Pointers(Disk(), state_dir).load().counter
         self._enroll(state_dir)
         links: list[InMemory] = []
 
