@@ -9,6 +9,7 @@ from tests.benchmarks.ingesting import ingesting
 from tests.benchmarks.listing import listing
 from tests.benchmarks.looping import looping
 from tests.benchmarks.starting import starting
+from tests.benchmarks.swapping import swapping
 from tests.benchmarks.telemetry import telemetry
 from tests.benchmarks.watching import watching
 from tests.figures import Measure
@@ -22,4 +23,5 @@ BENCHMARKS: dict[str, Measure] = {
     "ingesting": ingesting,
     "delivering": delivering,
     "telemetry": telemetry,
+    "swapping": swapping,
 }

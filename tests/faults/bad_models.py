@@ -11,7 +11,7 @@ import os
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -83,7 +83,7 @@ class Outcome:
     code: str
     back_s: float
     """From its first answer or failure to the good model's next answer; 0 when it never served. After a death: from the
-    start of the last process."""
+    next process's start to its first answer."""
     gap_s: float
     """The longest time without an answer to anybody, while the process lived."""
     wrong: int
@@ -104,7 +104,7 @@ def bad_models(run: Run) -> Sequence[Figure]:
     deaths = {name: o.deaths for name, o in found.items() if o.deaths}
     backs = {name: o.back_s for name, o in found.items() if o.back_s}
     gaps = {name: o.gap_s for name, o in found.items()}
-    limits = f"an inference hangs after {_LIMITS.hang_seconds:g} s (a board's default is 30)"
+    limits = f"an inference hangs after {_LIMITS.hang_seconds:g} s (a board's default is 30); after a death from the next start to its first answer"
     served = {"answers": sum(o.answers for o in found.values())}
     return [
         Figure("bad-model-other-codes", len(other), "models", 0, "==", {"models": len(found)}, note=said),
@@ -129,27 +129,23 @@ _DEATHS = (
 
 def _outcome(case: int, folder: Path) -> Outcome:
     context = multiprocessing.get_context("spawn")
-    lost = 0.0
     for deaths in range(_MOST_DEATHS):
         ours, theirs = context.Pipe()
-        began = time.monotonic()
-        process = context.Process(target=_board, args=(theirs, folder, case, deaths))
+        process = context.Process(target=_board, args=(theirs, folder, case, deaths, time.monotonic()))
         process.start()
         theirs.close()
         try:
             outcome: Outcome = ours.recv()
         except EOFError:
             process.join()
-            assert process.exitcode and process.exitcode < 0, (folder / "stderr").read_text()
-            lost = time.monotonic() - began
+            assert (process.exitcode or 0) < 0, (folder / "stderr").read_text()
             continue
         process.join()
-        back = outcome.back_s if not deaths else lost
-        return Outcome(outcome.code, back, outcome.gap_s, outcome.wrong, outcome.answers, deaths)
-    return Outcome("died again and again", lost, 0.0, 0, 0, _MOST_DEATHS)
+        return replace(outcome, deaths=deaths)
+    return Outcome("died again and again", float("inf"), 0.0, 0, 0, _MOST_DEATHS)
 
 
-def _board(pipe: Connection, folder: Path, case: int, deaths: int) -> None:
+def _board(pipe: Connection, folder: Path, case: int, deaths: int, began: float) -> None:
     logging.disable(logging.CRITICAL)
     os.dup2(os.open(folder / "stderr", os.O_WRONLY | os.O_CREAT), 2)
     board = Board(folder / "state", Config(limits=_LIMITS))
@@ -159,7 +155,7 @@ def _board(pipe: Connection, folder: Path, case: int, deaths: int) -> None:
     if not deaths:
         board.assign(good, probation_seconds=0.2)
         assert board.wait(lambda slot: slot.phase == "Updated", 30)
-    _until_good(load)
+    first_s = next(s.at for s in _until_good(load) if s.version == "good") - began
     made = _signed(board, bad, folder / "bad.tflite")
     if not deaths:
         most = None if bad.memory_mb is None else rss_bytes() + int(bad.memory_mb * 2**20)
@@ -167,7 +163,8 @@ def _board(pipe: Connection, folder: Path, case: int, deaths: int) -> None:
         board.assign(made, probation_seconds=_PROBATION_S, gates=gates)
     refused = board.wait(lambda slot: _is_refused(slot, made, good), 60)
     served = load.take() + _until_good(load)
-    pipe.send(_judged(refused, served, bad))
+    outcome = _judged(refused, served, bad)
+    pipe.send(replace(outcome, back_s=first_s) if deaths else outcome)
     os._exit(0)  # a thread may hang in the model for ever
 
 
