@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 from litefleet_agent import effects as fx
 from litefleet_agent import events as ev
-from litefleet_agent import health
+from litefleet_agent import health, heap
 from litefleet_agent.board import Self, State, Step, kept_artifacts, saved
 from litefleet_agent.core import advance
 from litefleet_agent.errors import AgentError
@@ -313,6 +313,7 @@ class Agent:
                 self._end_probation(self.place(slot))
             case fx.Settle(slot):
                 self.place(slot).hot.release()
+                heap.give_back()
             case fx.EmptySlot(slot):
                 place = self.place(slot)
                 self._revive_if(place, hung=place.hot.empty())

@@ -59,8 +59,9 @@ def _run(given: argparse.Namespace) -> None:
     logging.basicConfig(
         level=given.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr
     )
-    from litefleet_agent import config
+    from litefleet_agent import config, heap
 
+    heap.one_arena()
     settings = config.load(given.config)
     identity.load(Disk(), given.state_dir)
     from litefleet_agent.compose import compose

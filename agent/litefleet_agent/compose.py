@@ -24,7 +24,7 @@ from litefleet_agent.link import Address, MqttLink, tls_context
 from litefleet_agent.outbox import Outbox
 from litefleet_agent.pipeline import sink, source
 from litefleet_agent.pipeline.loop import Pipeline, Tally
-from litefleet_agent.runtime.litert import LiteRT
+from litefleet_agent.runtime.litert import VERSION, LiteRT
 from litefleet_agent.slots import Slots
 from litefleet_agent.state import Pointers
 from litefleet_agent.swap import Builder, HotSlot
@@ -126,7 +126,7 @@ def _uplink(host: _Host, link: Link, device: str) -> Uplink:
 
 
 def _capabilities(host: _Host) -> Callable[[], Capabilities]:
-    fixed = health.capabilities(None)
+    fixed = health.capabilities(None, {"litert": VERSION})
     return lambda: structs.replace(fixed, disk_free_bytes=host.disk.free_bytes(host.state_dir))
 
 

@@ -1,20 +1,18 @@
 """What the core wants done, as plain values, in the order in which it must be done."""
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from litefleet_agent.state import Saved
 from litefleet_protocol.messages import Gates
 
 
-@dataclass(frozen=True, slots=True)
-class Persist:
+class Persist(Struct, frozen=True):
     """Write the pointer file, durably, before anything that follows."""
 
     saved: Saved
 
 
-@dataclass(frozen=True, slots=True)
-class StartFetch:
+class StartFetch(Struct, frozen=True):
     """Bring the artifact to the disk: `FetchProgressed`, `Fetched` or `StepFailed`."""
 
     slot: str
@@ -22,8 +20,7 @@ class StartFetch:
     digest: str
 
 
-@dataclass(frozen=True, slots=True)
-class StartVerify:
+class StartVerify(Struct, frozen=True):
     """Check signature, hashes, namespace and class: `Verified` or `StepFailed`."""
 
     slot: str
@@ -31,8 +28,7 @@ class StartVerify:
     digest: str
 
 
-@dataclass(frozen=True, slots=True)
-class StartCheck:
+class StartCheck(Struct, frozen=True):
     """Run the golden samples in a child process: `Checked` or `StepFailed`."""
 
     slot: str
@@ -40,8 +36,7 @@ class StartCheck:
     digest: str
 
 
-@dataclass(frozen=True, slots=True)
-class StartBuild:
+class StartBuild(Struct, frozen=True):
     """Have an interpreter ready: `Built` or `StepFailed`. One that is still held is ready at once."""
 
     slot: str
@@ -49,16 +44,14 @@ class StartBuild:
     digest: str
 
 
-@dataclass(frozen=True, slots=True)
-class Flip:
+class Flip(Struct, frozen=True):
     """Let what was built under `ticket` serve from the next inference on."""
 
     slot: str
     ticket: int
 
 
-@dataclass(frozen=True, slots=True)
-class StartProbation:
+class StartProbation(Struct, frozen=True):
     """Watch what serves: `ProbationPassed` or `Misbehaved`."""
 
     slot: str
@@ -68,36 +61,31 @@ class StartProbation:
     seconds: float
 
 
-@dataclass(frozen=True, slots=True)
-class StopWork:
+class StopWork(Struct, frozen=True):
     """Drop whatever is under way for the slot; serving goes on."""
 
     slot: str
 
 
-@dataclass(frozen=True, slots=True)
-class Settle:
+class Settle(Struct, frozen=True):
     """Let go of the interpreters that no longer serve."""
 
     slot: str
 
 
-@dataclass(frozen=True, slots=True)
-class EmptySlot:
+class EmptySlot(Struct, frozen=True):
     """Stop serving in this slot."""
 
     slot: str
 
 
-@dataclass(frozen=True, slots=True)
-class Collect:
+class Collect(Struct, frozen=True):
     """Remove artifacts that aren't in `keep`."""
 
     keep: frozenset[str]
 
 
-@dataclass(frozen=True, slots=True)
-class Report:
+class Report(Struct, frozen=True):
     """Tell the controller how things stand."""
 
 

@@ -1,42 +1,39 @@
-"""What can happen to a board, as plain values: the inputs of the core."""
+"""What can happen to a board, as plain values: the inputs of the core.
 
-from dataclasses import dataclass
+Structs here and in `effects`: making as many dataclasses took a tenth of the agent's start.
+"""
+
+from msgspec import Struct
 
 from litefleet_protocol.messages import Desired
 
 
-@dataclass(frozen=True, slots=True)
-class Started:
+class Started(Struct, frozen=True):
     """The agent has come up with what it remembered."""
 
 
-@dataclass(frozen=True, slots=True)
-class Connected:
+class Connected(Struct, frozen=True):
     """The link is up and subscribed."""
 
 
-@dataclass(frozen=True, slots=True)
-class Disconnected:
+class Disconnected(Struct, frozen=True):
     """The link is down."""
 
 
-@dataclass(frozen=True, slots=True)
-class DesiredReceived:
+class DesiredReceived(Struct, frozen=True):
     """A desired state whose signature holds."""
 
     desired: Desired
 
 
-@dataclass(frozen=True, slots=True)
-class DesiredRefused:
+class DesiredRefused(Struct, frozen=True):
     """A desired state that couldn't be believed or read."""
 
     code: str
     message: str
 
 
-@dataclass(frozen=True, slots=True)
-class EpochReceived:
+class EpochReceived(Struct, frozen=True):
     """A signed epoch; `jitter_s` is drawn by the caller and spreads the fleet's answers."""
 
     fleet: str
@@ -44,13 +41,11 @@ class EpochReceived:
     jitter_s: float
 
 
-@dataclass(frozen=True, slots=True)
-class Tick:
+class Tick(Struct, frozen=True):
     """Time has passed."""
 
 
-@dataclass(frozen=True, slots=True)
-class FetchProgressed:
+class FetchProgressed(Struct, frozen=True):
     """Chunks have arrived."""
 
     slot: str
@@ -59,16 +54,14 @@ class FetchProgressed:
     total: int
 
 
-@dataclass(frozen=True, slots=True)
-class Fetched:
+class Fetched(Struct, frozen=True):
     """The artifact lies whole on the disk."""
 
     slot: str
     ticket: int
 
 
-@dataclass(frozen=True, slots=True)
-class Verified:
+class Verified(Struct, frozen=True):
     """Signature, files and class of the artifact are right. `version` is what the manifest calls itself."""
 
     slot: str
@@ -76,32 +69,28 @@ class Verified:
     version: str
 
 
-@dataclass(frozen=True, slots=True)
-class Checked:
+class Checked(Struct, frozen=True):
     """The artifact ran in a child process and answered its golden samples."""
 
     slot: str
     ticket: int
 
 
-@dataclass(frozen=True, slots=True)
-class Built:
+class Built(Struct, frozen=True):
     """An interpreter stands ready beside the one that serves."""
 
     slot: str
     ticket: int
 
 
-@dataclass(frozen=True, slots=True)
-class ProbationPassed:
+class ProbationPassed(Struct, frozen=True):
     """The new model held its gates for its time."""
 
     slot: str
     ticket: int
 
 
-@dataclass(frozen=True, slots=True)
-class Misbehaved:
+class Misbehaved(Struct, frozen=True):
     """What serves hangs, or broke a gate of its probation."""
 
     slot: str
@@ -110,8 +99,7 @@ class Misbehaved:
     message: str
 
 
-@dataclass(frozen=True, slots=True)
-class StepFailed:
+class StepFailed(Struct, frozen=True):
     """The step that was under way for this slot failed."""
 
     slot: str

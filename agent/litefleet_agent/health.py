@@ -3,8 +3,9 @@
 import os
 import platform
 import sys
-from importlib.metadata import PackageNotFoundError, version
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 from litefleet_agent import __version__
 from litefleet_protocol.messages import Capabilities
@@ -52,15 +53,11 @@ def clock_trusted(wall: float) -> bool:
     return wall >= YEAR_2024 and abs(wall - built) < FAR_S
 
 
-def capabilities(disk_free: int | None) -> Capabilities:
-    """What the board is and has."""
-    try:
-        runtimes = {"litert": version("ai-edge-litert")}
-    except PackageNotFoundError:
-        runtimes = {}
+def capabilities(disk_free: int | None, runtimes: Mapping[str, str] = MappingProxyType({})) -> Capabilities:
+    """What the board is and has; `runtimes` are versions of its engines by name."""
     return Capabilities(
         agent=__version__,
-        runtimes=runtimes,
+        runtimes=dict(runtimes),
         machine=platform.machine(),
         python=f"{sys.version_info.major}.{sys.version_info.minor}.{sys.version_info.micro}",
         memory_bytes=memory_bytes(),

@@ -17,7 +17,7 @@ from tests.figures import Figure, Run
 
 _RATE_HZ = 40.0
 _SWAPS, _SIZE, _ALONE_S = 50, 224, 30.0
-_SAMPLE = (2, 96, 2.0)
+_SAMPLE = (1, 96, 1.0)
 _PROBATION_S = 1.0
 _SAME = 1e-5
 

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import ai_edge_litert
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 
@@ -17,6 +18,7 @@ from litefleet_agent.runtime.interface import ModelError, Tensor
 from litefleet_protocol.codes import Code
 from litefleet_protocol.tensors import Quantization, Signature, TensorSpec
 
+VERSION = str(ai_edge_litert.__version__)
 _REFUSALS = (ValueError, RuntimeError, UnicodeDecodeError)
 """What LiteRT raises for a file it can't use."""
 
