@@ -276,9 +276,16 @@ async def test_yaml(five: httpx.AsyncClient) -> None:
 
 
 async def test_forms_that_are_not_served_are_406(five: httpx.AsyncClient) -> None:
-    for accept in ("text/html", "application/vnd.kubernetes.protobuf", "application/json;as=Table;v=v9;g=meta.k8s.io"):
+    for accept in ("text/html", "application/json;as=Table;v=v9;g=meta.k8s.io"):
         answer = await five.get(f"{DEVICES}/d0", headers={"Accept": accept})
         assert (answer.status_code, answer.json()["reason"]) == (406, "NotAcceptable")
+
+
+async def test_who_reads_only_protobuf_is_refused_in_protobuf(five: httpx.AsyncClient) -> None:
+    answer = await five.get(f"{DEVICES}/d0", headers={"Accept": "application/vnd.kubernetes.protobuf"})
+    assert (answer.status_code, answer.headers["content-type"]) == (406, "application/vnd.kubernetes.protobuf")
+    assert answer.content.startswith(b"k8s\x00")
+    assert b"only the following media types are accepted" in answer.content
 
 
 async def test_the_next_form_is_taken_when_the_first_is_not_served(five: httpx.AsyncClient) -> None:
