@@ -81,7 +81,11 @@ async def test_create_names_every_invalid_field(api: httpx.AsyncClient) -> None:
         ({"apiVersion": "litefleet.dev/v9"}, 400, "does not match the expected API version (litefleet.dev/v1alpha1)"),
         ({"apiVersion": None}, 400, "apiVersion is missing; write apiVersion: litefleet.dev/v1alpha1"),
         ({"metadata": {"name": "r1", "namespace": "elsewhere"}}, 400, "does not match the namespace sent"),
-        ({"metadata": {"name": "r1", "resourceVersion": "5"}}, 500, "resourceVersion should not be set"),
+        (
+            {"metadata": {"name": "r1", "resourceVersion": "5"}},
+            422,
+            "metadata.resourceVersion: must not be set on objects to be created",
+        ),
         (
             {"metadata": {"name": "r1", "labels": ["a"]}},
             400,
