@@ -10,7 +10,7 @@ from litefleet_agent.runtime.litert import LiteRT
 from litefleet_protocol.tensors import Postprocess, Preprocess
 from tests.agent.artifacts import Made, golden_for, make, sha
 from tests.agent.data.make_models import mobilenet_v2
-from tests.agent.test_end_to_end import World
+from tests.agent.world import World
 
 SCALE = 1 / 255
 LABELS = tuple(map(str, range(10)))

@@ -27,7 +27,7 @@ from litefleet_controller.delivery.policy import BrokerPolicy
 from litefleet_controller.identity.authority import Authority
 from litefleet_protocol.messages import ArtifactManifest, Presence, Reported
 from tests.agent.artifacts import Made
-from tests.boards import NAMESPACE
+from tests.fetching_boards import NAMESPACE
 
 _CONTROLLER = "controller-1"
 
@@ -86,7 +86,7 @@ class Brokered:
         """A process of connected boards."""
         job = json.dumps({"names": list(names), "folder": str(self._folder / "boards"), "port": port or self.port})
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "tests.boards", job),
+            *(sys.executable, "-m", "tests.fetching_boards", job),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             limit=1 << 24,

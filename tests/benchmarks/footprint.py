@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 
 from tests.agent.broker import until
-from tests.agent.test_end_to_end import DEVICE, World
+from tests.agent.world import DEVICE, World
 from tests.benchmarks.boards import configure, images, lines, mobilenet, status_kb
 from tests.figures import Figure, Run
 

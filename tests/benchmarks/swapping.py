@@ -10,7 +10,7 @@ import numpy as np
 import psutil
 
 from tests.agent.broker import until
-from tests.agent.test_end_to_end import World
+from tests.agent.world import World
 from tests.benchmarks.boards import SCALE, Model, configure, images, lines, mobilenet, status_kb
 from tests.faults.oracle import run_bare
 from tests.figures import Figure, Run

@@ -88,7 +88,7 @@ class Edge:
         scheme, _, token = header.partition(" ")
         if self._deps.anonymous and scheme.lower() != "bearer":
             state["person"] = ANONYMOUS
-            authorize_path(ANONYMOUS, scope["method"], scope["path"])
+            authorize_path(ANONYMOUS, scope["method"], scope["path"], self._deps.allowed)
             return
         if scheme.lower() != "bearer" or not token or len(token) > _MAX_TOKEN:
             raise unauthorized()
@@ -100,7 +100,7 @@ class Edge:
         state["authenticate"] = authenticate
         if state["person"] is None:
             raise unauthorized()
-        authorize_path(state["person"], scope["method"], scope["path"])
+        authorize_path(state["person"], scope["method"], scope["path"], self._deps.allowed)
 
     def _refusal(self, error: Exception, scope: Scope, request_id: str) -> ApiError:
         known = status_of(error, self._catalog.by_kind)

@@ -69,19 +69,49 @@ _MANAGED = _object(
     fieldsV1={"description": "The fields, nested by path: f:name, k:{key}, v:value.", "type": "object"},
     subresource=_said("string", "status, when the fields were written through it."),
 )
-_CAUSE = _object(field=_TEXT, message=_TEXT, reason=_TEXT, code=_said("string", "litefleet's stable code."))
-_DETAILS = _object(
-    name=_TEXT, group=_TEXT, kind=_TEXT, uid=_TEXT, retryAfterSeconds={"type": "integer"}, causes=_list_of(_CAUSE)
+_CAUSE = _object(
+    field=_said("string", "The field, as a path."),
+    message=_said("string", "What is wrong with it, for people."),
+    reason=_said("string", "What is wrong with it, for programs."),
+    code=_said("string", "litefleet's stable code."),
 )
-_STATUS = _object(**TYPE_META, status=_TEXT, message=_TEXT, reason=_TEXT, code={"type": "integer"}, details=_DETAILS)
+_DETAILS = {
+    **_object(
+        name=_said("string", "The object's name."),
+        group=_said("string", "Its group."),
+        kind=_said("string", "Its resource, or its kind where it is invalid."),
+        uid=_said("string", "Its uid, of one that was deleted."),
+        retryAfterSeconds=_said("integer", "When to try again."),
+        causes=_list_of(_CAUSE, "Everything that is wrong, one thing each."),
+    ),
+    "description": "Which object the answer is about, and why it was refused.",
+}
+_STATUS = _object(
+    **TYPE_META,
+    status=_said("string", "Success or Failure."),
+    message=_said("string", "What happened, for people."),
+    reason=_said("string", "What happened, for programs."),
+    code=_said("integer", "The HTTP status."),
+    details=_DETAILS,
+)
 _LIST = _object(
-    **{"resourceVersion": _TEXT, "continue": _TEXT, "remainingItemCount": {"type": "integer", "format": "int64"}}
+    **{
+        "resourceVersion": _said("string", "Version of the list: a watch from here misses nothing."),
+        "continue": _said("string", "Where the next page begins; empty on the last."),
+        "remainingItemCount": _said("integer", "How many come after this page.", format="int64"),
+    }
 )
 _DELETE = _object(
     **TYPE_META,
-    dryRun=_list_of(_TEXT),
-    preconditions=_object(uid=_TEXT, resourceVersion=_TEXT),
-    propagationPolicy=_TEXT,
+    dryRun=_list_of(_TEXT, "All: check everything, delete nothing."),
+    preconditions={
+        **_object(
+            uid=_said("string", "Only when the object has this uid."),
+            resourceVersion=_said("string", "Only when it has this version."),
+        ),
+        "description": "What must hold of the object, else it stays.",
+    },
+    propagationPolicy=_said("string", "What becomes of dependents: Background, Foreground or Orphan."),
 )
 META_SCHEMAS: dict[str, Schema] = {
     f"{META}.OwnerReference": _OWNER,
@@ -98,7 +128,7 @@ _NUMBER: Schema = {"type": "integer", "format": "int32"}
 SCALE_SCHEMA: Schema = {
     **_object(
         **TYPE_META,
-        metadata=reference(f"{META}.ObjectMeta"),
+        metadata={"description": "Those of the object.", "allOf": [reference(f"{META}.ObjectMeta")]},
         spec={**_object(replicas={**_NUMBER, "description": "How many are wanted."}), "description": "What is wanted."},
         status={
             **_object(

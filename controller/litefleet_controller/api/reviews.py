@@ -15,7 +15,7 @@ from litefleet_controller.api.negotiate import Form
 from litefleet_controller.api.options import write_options
 from litefleet_controller.api.reading import answer
 from litefleet_controller.api.served import ALL_VERBS, Catalog, Served
-from litefleet_controller.api.target import OPEN_PATHS, PUBLIC_INFO, WELL_KNOWN, Target, is_open
+from litefleet_controller.api.target import OPEN_PATHS, PUBLIC_INFO, WELL_KNOWN, Target, is_open, may_everything
 from litefleet_controller.api.writing import agent_of, check_identity
 from litefleet_controller.resources.schema import Schema
 from litefleet_controller.store.apply.tracking import Writer, tracked
@@ -106,8 +106,8 @@ def _rules(person: Person, spec: dict[str, Any], deps: ApiDependencies, catalog:
         {"verbs": ["get"], "nonResourceURLs": list(OPEN_PATHS)},
         {"verbs": ["get"], "nonResourceURLs": list(WELL_KNOWN)},
     ]
-    if person.role == "admin":
-        rules = [{**_ANY}, *(r for r in rules if r["apiGroups"] in _OF_SELF)]
+    if may_everything(person, deps.allowed):
+        rules = [_ANY, *(r for r in rules if r["apiGroups"] in _OF_SELF)]
         paths = [{"verbs": ["*"], "nonResourceURLs": ["*"]}, *paths]
     return {"resourceRules": rules, "nonResourceRules": paths, "incomplete": False}
 

@@ -51,7 +51,9 @@ async def serve(
     change: Json = _nested(scale.spec_replicas, _replicas(target.name, wanted))
     if version:
         change["metadata"] = {"resourceVersion": version}
-    record = await deps.objects.patch(key, Patch("merge", change), manager=options.manager, dry_run=options.dry_run)
+    record = await deps.objects.patch(
+        key, Patch("merge", change), subresource="scale", manager=options.manager, dry_run=options.dry_run
+    )
     return _written(record, scale)
 
 

@@ -4,21 +4,23 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import structlog
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from litefleet_controller.app.settings import Settings, new_uid, utc_now
 from litefleet_controller.artifacts.directory import DirectoryBlobs
 from litefleet_controller.artifacts.manifest import ArtifactStore
 from litefleet_controller.identity.authority import Authority
+from litefleet_controller.identity.tokens import end_tokens
 from litefleet_controller.resources.registry import Registry
 from litefleet_controller.store.assignments import SqlAssignments
 from litefleet_controller.store.database import Database
 from litefleet_controller.store.events import SqlEvents
 from litefleet_controller.store.leases import SqlLeases
 from litefleet_controller.store.objects import SqlObjects
-from litefleet_controller.telemetry.query import SqlTelemetry, retention
+from litefleet_controller.telemetry.query import SqlTelemetry, forget, retention
 
 log = structlog.get_logger()
 
@@ -42,10 +44,11 @@ class Persistence:
 
 @asynccontextmanager
 async def persistence(settings: Settings, authority: Authority) -> AsyncIterator[Persistence]:
-    """The database, migrated, and the blobs; closed at the end."""
+    """The database, migrated, and the blobs; closed at the end. Namespaces that were going go on."""
     database = Database(f"sqlite+aiosqlite:///{settings.data_dir / 'litefleet.db'}")
     await database.migrate()
-    objects = SqlObjects(database, Registry(), clock=utc_now, uid=new_uid)
+    objects = SqlObjects(database, Registry(), clock=utc_now, uid=new_uid, farewell=end_tenant)
+    await objects.resume()
     blobs = DirectoryBlobs(settings.data_dir / "blobs")
     try:
         yield Persistence(
@@ -61,6 +64,12 @@ async def persistence(settings: Settings, authority: Authority) -> AsyncIterator
     finally:
         await objects.aclose()
         await database.close()
+
+
+async def end_tenant(connection: AsyncConnection, namespace: str, now: datetime) -> bool:
+    """What ends with a namespace beside its objects. See `store.termination.Farewell`."""
+    await end_tokens(connection, namespace, now)
+    return await forget(connection, namespace)
 
 
 async def forget_old_telemetry(database: Database) -> None:

@@ -67,7 +67,8 @@ def allowed(person: Asker, verb: str, resource: str, namespace: str | None) -> b
     """Whether `person` may do `verb` to `resource`, in `namespace` (None: in no namespace, or in all at once).
 
     `verb` is Kubernetes' (get, list, watch, create, update, patch, delete, deletecollection), or a rollout verb.
-    `resource` is plural and may name a subresource: `modelrollouts/status`, `modelrollouts/promote`.
+    `resource` is plural and may name a subresource: `modelrollouts/status`, `modelrollouts/promote`. `*` is every verb,
+    or every resource.
     A role that is none of ours may nothing.
     """
     name, _, subresource = resource.partition("/")

@@ -10,8 +10,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy.ext.asyncio import async_sessionmaker
-from sqlmodel import col, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection, async_sessionmaker
+from sqlmodel import col, delete, select, update
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from litefleet_controller.identity.errors import LifetimeError, TokenError
@@ -172,6 +172,13 @@ class AccessTokens:
             for row in rows
             if row.expires_at is None or row.expires_at > now
         ]
+
+
+async def end_tokens(connection: AsyncConnection, namespace: str, now: datetime) -> None:
+    """End all tokens that are bound to a namespace, with it: people's are revoked, boards' can't be used any more."""
+    bound = (col(AccessTokenRow.namespace) == namespace, col(AccessTokenRow.revoked_at).is_(None))
+    await connection.execute(update(AccessTokenRow).where(*bound).values(revoked_at=now))
+    await connection.execute(delete(EnrollmentTokenRow).where(col(EnrollmentTokenRow.namespace) == namespace))
 
 
 def _person(row: AccessTokenRow) -> Person:

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 BUDGET = 1_000_000
 """Steps for all rules of one object: some tenths of a second at worst."""
 _LOOPS = re.compile(r"\.(all|exists|exists_one|map|filter)\s*\(")
+_BINDING = re.compile(r"\.(optMap|optFlatMap)\s*\(")
+"""Macros that the interpreter lets compile and can't run."""
 _KEYWORDS = frozenset(
     (
         *("true", "false", "null", "in", "as", "break", "const", "continue", "else", "for", "function"),
@@ -52,7 +54,9 @@ class Rule:
     reason: Literal["FieldValueInvalid", "FieldValueForbidden", "FieldValueRequired", "FieldValueDuplicate"]
     field_path: str
     transition: bool
-    """It speaks of `oldSelf`, so it runs on updates only."""
+    """It speaks of `oldSelf`, so it runs on updates only, unless that is optional."""
+    optional_old: bool
+    """`oldSelf` is an optional value, without one when there is no old one: the rule runs on creates too."""
     depth: int
     """Loops inside loops: the exponent of its cost."""
 
@@ -68,11 +72,12 @@ def compile_rule(document: Mapping[str, Any]) -> Rule:
     """A member of `x-kubernetes-validations`.
 
     Raises:
-        RuleError: it doesn't compile, or wants what isn't served (optionalOldSelf).
+        RuleError: it doesn't compile, or wants what isn't served (`.?field`, optMap, optFlatMap).
     """
     text = str(document.get("rule", ""))
-    if document.get("optionalOldSelf"):
-        raise RuleError(f"rule {text!r}: optionalOldSelf isn't served")
+    binding = _BINDING.search(text)
+    if binding is not None:
+        raise RuleError(f"rule {text!r}: {binding.group(1)} isn't served: use hasValue(), value() and orValue()")
     reason = document.get("reason", "FieldValueInvalid")
     if reason not in _REASONS:
         raise RuleError(f"rule {text!r}: reason {reason!r} is none of {', '.join(_REASONS)}")
@@ -85,6 +90,7 @@ def compile_rule(document: Mapping[str, Any]) -> Rule:
         reason=cast("Any", reason),
         field_path=str(document.get("fieldPath", "")),
         transition=re.search(r"\boldSelf\b", text) is not None,
+        optional_old=document.get("optionalOldSelf") is True,
         depth=max(1, _depth(text)),
     )
 
@@ -94,14 +100,15 @@ def violations(schema: "Schema", value: Any, old: Any, path: str, cost: Cost) ->
     if not schema.rules:
         return []
     causes: list[Cause] = []
-    context = {"self": _bound(schema, value)}
+    plain = {"self": _bound(schema, value)}
     size = _size(value)
     if old is not ABSENT:
-        context["oldSelf"] = _bound(schema, old)
+        plain["oldSelf"] = _bound(schema, old)
         size += _size(old)
     for rule in schema.rules:
-        if rule.transition and old is ABSENT:
+        if rule.transition and old is ABSENT and not rule.optional_old:
             continue
+        context = _with_optional(plain) if rule.optional_old else plain
         cost.left -= size**rule.depth
         if cost.left < 0:
             message = f"Invalid value: its validation rules cost more than {BUDGET} steps: make the object smaller"
@@ -132,6 +139,14 @@ def _message(rule: Rule, context: dict[str, Any]) -> str:
     except (ValueError, TypeError, RuntimeError, KeyError, OverflowError):
         return rule.message
     return said if isinstance(said, str) and said.strip() and "\n" not in said else rule.message
+
+
+def _with_optional(context: dict[str, Any]) -> dict[str, Any]:
+    """`context` with `oldSelf` as a value of CEL's optional type."""
+    import cel
+
+    optional = cel.OptionalValue.of(context["oldSelf"]) if "oldSelf" in context else cel.OptionalValue.none()
+    return {**context, "oldSelf": optional}
 
 
 def _compiled(text: str) -> "cel.Program":

@@ -22,8 +22,13 @@ _REFERENCE: Json = {
     "type": "object",
     "x-kubernetes-map-type": "atomic",
     "properties": {
-        name: _text(f"{name} of the object.")
-        for name in ("apiVersion", "fieldPath", "kind", "name", "namespace", "resourceVersion", "uid")
+        "apiVersion": _text("Group and version of its kind."),
+        "fieldPath": _text("The part of it that is meant, as a path."),
+        "kind": _text("Its kind."),
+        "name": _text("Its name."),
+        "namespace": _text("Its tenant, in which the event lives too."),
+        "resourceVersion": _text("Its version when it happened."),
+        "uid": _text("Tells it from others that ever had the name."),
     },
 }
 _DOCUMENT: Json = {

@@ -8,8 +8,14 @@ _FINALIZERS = {"type": "array", "items": {"type": "string"}, "description": "Wha
 _CONDITION = {
     "type": "object",
     "properties": {
-        name: {"type": "string", "description": f"{name} of the condition."}
-        for name in ("type", "status", "reason", "message", "lastTransitionTime")
+        name: {"type": "string", "description": text}
+        for name, text in (
+            ("type", "What it is about."),
+            ("status", "True or False."),
+            ("reason", "Why, for programs."),
+            ("message", "Why, for people."),
+            ("lastTransitionTime", "Since when."),
+        )
     },
 }
 _DOCUMENT: Json = {

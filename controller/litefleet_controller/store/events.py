@@ -66,8 +66,10 @@ class SqlEvents:
         component: str,
     ) -> Record:
         earlier = await writes.load(event_key)
-        if earlier is not None and now - datetime.fromisoformat(earlier.body["lastTimestamp"]) < _SAME_WITHIN:
-            again = {**earlier.body, "count": earlier.body["count"] + 1, "lastTimestamp": timestamp(now)}
+        seen = None if earlier is None else _last_seen(earlier.body)
+        if earlier is not None and seen is not None and now - seen < _SAME_WITHIN:
+            count = earlier.body.get("count") or 1
+            again = {**earlier.body, "count": count + 1, "lastTimestamp": timestamp(now)}
             return await writes.update(earlier, again)
         if earlier is not None:
             await writes.remove(earlier)
@@ -134,6 +136,12 @@ class SqlEvents:
             stored = await writes.load(Key(EVENT.kind, namespace, name))
             if stored is not None:
                 await writes.remove(stored)
+
+
+def _last_seen(event: Json) -> datetime | None:
+    """None when a client has emptied the field."""
+    seen = event.get("lastTimestamp")
+    return datetime.fromisoformat(seen.upper()) if seen else None
 
 
 def _name(key: Key, *parts: str) -> str:

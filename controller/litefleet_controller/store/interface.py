@@ -114,14 +114,20 @@ class Page:
         return ready() if ready is not None else [r.body for r in self.records]
 
 
+OnUnknown = Callable[[Sequence[UnknownField]], None]
+
+
 @dataclass(frozen=True, slots=True)
 class Patch:
     """A merge patch (RFC 7396, `body` a dict), a JSON patch (RFC 6902, a list), or a strategic merge patch (a dict)."""
 
     type: Literal["merge", "json", "strategic"]
     body: Any
-    on_unknown: Callable[[Sequence[UnknownField]], None] | None = None
-    """Told of fields that the kind doesn't have, which are then left out. Without it they are refused."""
+    on_unknown: OnUnknown | None = None
+    """Told of fields that the kind doesn't have, which are then left out. Without it they are refused.
+
+    For JSON patches: what they bring in is seen only when they are applied.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +146,8 @@ class Applied:
     created: bool
 
 
-Subresource = Literal["", "status"]
+Subresource = Literal["", "status", "scale"]
+"""`scale` writes what the empty one does, and is named in managedFields."""
 OWN_MANAGER = "litefleet"
 """The field manager of litefleet's own writes."""
 MAX_MANAGER_BYTES = 128

@@ -20,6 +20,7 @@ from litefleet_controller.store.apply.managers import encode
 from litefleet_controller.store.apply.shapes import whole
 from litefleet_controller.store.apply.tracking import Writer, settled, tracked, with_entries
 from litefleet_controller.store.database import Database
+from litefleet_controller.store.endings import Endings
 from litefleet_controller.store.errors import (
     AlreadyExistsError,
     NotFoundError,
@@ -31,6 +32,7 @@ from litefleet_controller.store.interface import (
     Deletion,
     Json,
     Key,
+    OnUnknown,
     Page,
     Patch,
     Propagation,
@@ -44,6 +46,8 @@ from litefleet_controller.store.patching import apply_patch
 from litefleet_controller.store.records import Stored, key_of, record_of, timestamp, without_version
 from litefleet_controller.store.selectors import after, check_fields, condition
 from litefleet_controller.store.tables import OBJECTS, REVISION
+from litefleet_controller.store.termination import KIND as NAMESPACE
+from litefleet_controller.store.termination import Farewell, is_terminating, nothing_more
 from litefleet_controller.store.transaction import LISTED, ObjectTransaction, Retention, Rows, record_of_row
 from litefleet_controller.store.watching import ChangeFeed, Watcher
 
@@ -52,7 +56,7 @@ _NO_BODY: Json = {}
 
 
 class SqlObjects:
-    """See `interface.Objects`. `aclose()` ends its watches."""
+    """See `interface.Objects`. `aclose()` ends its watches; `resume()` belongs to a start."""
 
     def __init__(
         self,
@@ -61,6 +65,7 @@ class SqlObjects:
         *,
         clock: Callable[[], datetime],
         uid: Callable[[], str],
+        farewell: Farewell = nothing_more,
         retention: Retention = Retention(),  # noqa: B008  # frozen
         poll_s: float = 1.0,
         watch_capacity: int = 10_000,
@@ -69,6 +74,8 @@ class SqlObjects:
         self._registry = registry
         self._clock = clock
         self._uid = uid
+        self._farewell = farewell
+        self._endings = Endings(self._end)
         self._retention = retention
         self._feed = ChangeFeed(database, self._selectable, poll_s=poll_s, capacity=watch_capacity)
 
@@ -154,9 +161,8 @@ class SqlObjects:
 
         def patched(kind: Kind, old: Json, now: datetime) -> Json:
             body = apply_patch(old, patch, kind.schema)
-            if patch.on_unknown is not None:
-                body, unknown = prune(kind, body)
-                patch.on_unknown(unknown)
+            if patch.type == "json":
+                body = _known(kind, body, patch.on_unknown)
             check_version(kind, key, body, old["metadata"]["resourceVersion"])
             return _updated(kind, old, body, _writer(kind, manager, now, subresource))
 
@@ -243,14 +249,35 @@ class SqlObjects:
         return version
 
     async def aclose(self) -> None:
-        """End all watches."""
+        """End all watches, and stop what goes on by itself."""
+        await self._endings.close()
         await self._feed.close()
+
+    async def resume(self) -> None:
+        """Go on with the namespaces whose end an earlier process didn't see."""
+        for record in (await self.list(Query(NAMESPACE))).records:
+            if is_terminating(record.json()):
+                self._endings.start(record.key.name, 0)
+
+    async def _end(self, name: str, after: int) -> int | None:
+        """Another portion of a namespace's end; where to go on."""
+        async with self._transaction() as writes:
+            await writes.termination.go_on(name, after)
+        return writes.termination.unfinished.get(name)
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[ObjectTransaction]:
         """Writes that are committed and published together, for the store's other modules."""
+        async with self._transaction() as writes:
+            yield writes
+        for name, row in writes.termination.unfinished.items():
+            self._endings.start(name, row)
+
+    @asynccontextmanager
+    async def _transaction(self) -> AsyncIterator[ObjectTransaction]:
         async with self._database.writing() as session:
-            writes = ObjectTransaction(await session.connection(), self._clock(), self._selectable, self._qualified)
+            connection = await session.connection()
+            writes = ObjectTransaction(connection, self._clock(), self._selectable, self._qualified, self._farewell)
             yield writes
             if any(c.event.record.resource_version % self._retention.every == 0 for c in writes.changes):
                 await writes.compact(self._retention)
@@ -309,6 +336,21 @@ def _writer(kind: Kind, manager: str, now: datetime, subresource: Subresource = 
     version = body.get("apiVersion", "")
     other = version if version in kind.versions else ""
     return Writer(manager, timestamp(now), subresource, kind.has_status, other, kind.versions)
+
+
+def _known(kind: Kind, body: Json, on_unknown: OnUnknown | None) -> Json:
+    """What a JSON patch made of an object, without the fields that the kind doesn't have.
+
+    Raises:
+        InvalidError: there are some, and nobody wants to be told of them.
+    """
+    known, unknown = prune(kind, body)
+    if on_unknown is not None:
+        on_unknown(unknown)
+    elif unknown:
+        causes = [Cause(u.path, "FieldValueInvalid", f'unknown field "{u.path}"', "UnknownField") for u in unknown]
+        raise InvalidError(kind.kind, key_of(body).name, causes)
+    return known
 
 
 def _entries_in(body: Json) -> Any:

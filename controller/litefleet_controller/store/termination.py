@@ -1,26 +1,42 @@
 """The end of a namespace: its objects go first, and it goes with the last of them.
 
-Kubernetes does this in a controller. Here the delete itself does all that can be done at once, in its transaction; what
-finalizers hold back goes on when they are taken away, in the transaction that does so. Nothing is left for a restart.
+Kubernetes does this in a controller. Here the delete does it in its own transaction, as far as one portion goes: a
+transaction keeps all other writers waiting. Of more than that the rest follows, portion by portion (`endings`), and
+what finalizers hold back goes on when they are taken away, in the transaction that does so.
 """
 
 import json
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from litefleet_controller.store.errors import ProtectedError
 from litefleet_controller.store.interface import Json, Key, Propagation, Record
 from litefleet_controller.store.records import Stored, timestamp
 from litefleet_controller.store.tables import OBJECTS
 
 KIND = "Namespace"
-DEFAULT = "default"
+_DEFAULT = "default"
+PORTION = 100
+"""Objects that one transaction deletes: some tenths of a second."""
 Qualified = Callable[[str], str]
 """From a kind's name to its plural and group, as conditions name it."""
+Farewell = Callable[[AsyncConnection, str, datetime], Awaitable[bool]]
+"""Lets go of what else belongs to a namespace of that name, at that time; whether nothing is left of it.
+
+Called when no object is in it any more, and again, in further transactions, until it says so. Whoever makes a namespace
+of the same name later must find nothing of the old one: no token that opens it, no figure.
+"""
+
+
+async def nothing_more(_connection: AsyncConnection, _name: str, _now: datetime) -> bool:
+    """A `Farewell` for a store that is all there is."""
+    return True
 
 
 class Writes(Protocol):
@@ -46,44 +62,83 @@ class Writes(Protocol):
         ...
 
 
-async def terminate(writes: Writes, namespace: Stored, qualified: Qualified) -> Record:
-    """Mark it, delete all that is in it, and take it away when nothing is left; its record with the mark."""
-    metadata = {**namespace.body["metadata"], "deletionTimestamp": timestamp(writes.now)}
-    body = {**namespace.body, "metadata": metadata, "status": {"phase": "Terminating"}}
-    record = await writes.update(namespace, body)
-    for key in await _contents(writes, record.key.name):
-        stored = await writes.load(key)
-        if stored is not None:
-            await writes.delete(stored)
-    await settle(writes, record.key.name, qualified)
-    return record
+def is_terminating(namespace: Json) -> bool:
+    """Whether it is being deleted."""
+    return "deletionTimestamp" in namespace["metadata"]
 
 
-async def settle(writes: Writes, name: str, qualified: Qualified) -> None:
-    """After an object left namespace `name`: when it is Terminating, take it away, or say what it waits for."""
-    namespace = await writes.load(Key(KIND, "", name))
-    if namespace is None or "deletionTimestamp" not in namespace.body["metadata"]:
-        return
-    rows = await writes.connection.execute(select(OBJECTS.c.kind, OBJECTS.c.body).where(OBJECTS.c.namespace == name))
-    left = [(kind, json.loads(body)["metadata"].get("finalizers") or []) for kind, body in rows.all()]
-    if not left and not namespace.body["metadata"].get("finalizers"):
-        await writes.remove(namespace)
-        return
-    if not left:
-        return  # it waits for its own finalizers
-    conditions = _conditions(left, qualified, timestamp(writes.now))
-    status = {"phase": "Terminating", "conditions": conditions}
-    await writes.update(namespace, {**namespace.body, "status": status})
+@dataclass(slots=True)
+class Termination:
+    """One transaction's."""
+
+    writes: Writes
+    qualified: Qualified
+    farewell: Farewell
+    unfinished: dict[str, int] = field(default_factory=dict)
+    """Namespaces of which more is left to do at once, each with where to go on."""
+    _emptying: bool = False
+
+    async def begin(self, namespace: Stored) -> Record:
+        """Mark it and delete its first portion; its record with the mark.
+
+        Raises:
+            ProtectedError: it is the one that must stay.
+        """
+        if namespace.record.key.name == _DEFAULT:
+            raise ProtectedError(namespace.record.key)
+        if is_terminating(namespace.body):
+            return namespace.record
+        metadata = {**namespace.body["metadata"], "deletionTimestamp": timestamp(self.writes.now)}
+        body = {**namespace.body, "metadata": metadata, "status": {"phase": "Terminating"}}
+        record = await self.writes.update(namespace, body)
+        await self.go_on(record.key.name, 0)
+        return record
+
+    async def go_on(self, name: str, after: int) -> None:
+        """Delete the next portion of what is in it, past the row `after`; after the last one, see what is left."""
+        wanted = select(OBJECTS.c.id, OBJECTS.c.kind, OBJECTS.c.name).where(OBJECTS.c.namespace == name)
+        found = await self.writes.connection.execute(
+            wanted.where(OBJECTS.c.id > after).order_by(OBJECTS.c.id).limit(PORTION)
+        )
+        rows = found.all()
+        self._emptying = True
+        for _, kind, object_name in rows:
+            stored = await self.writes.load(Key(kind, name, object_name))
+            if stored is not None:  # else it went with its owner
+                await self.writes.delete(stored)
+        self._emptying = False
+        if len(rows) == PORTION:
+            self.unfinished[name] = rows[-1].id
+        else:
+            await self.settle(name)
+
+    async def settle(self, name: str) -> None:
+        """After an object left namespace `name`: when that is Terminating, take it away, or say what it waits for."""
+        if self._emptying:
+            return
+        namespace = await self.writes.load(Key(KIND, "", name))
+        if namespace is None or not is_terminating(namespace.body):
+            return
+        wanted = select(OBJECTS.c.kind, OBJECTS.c.body).where(OBJECTS.c.namespace == name)
+        rows = (await self.writes.connection.execute(wanted)).all()
+        if rows:
+            left = [(kind, json.loads(body)["metadata"].get("finalizers") or []) for kind, body in rows]
+            since = {c["type"]: c["lastTransitionTime"] for c in namespace.body["status"].get("conditions", ())}
+            conditions = _conditions(left, self.qualified, since, timestamp(self.writes.now))
+            status = {"phase": "Terminating", "conditions": conditions}
+            await self.writes.update(namespace, {**namespace.body, "status": status})
+        elif namespace.body["metadata"].get("finalizers"):
+            return  # it waits for its own
+        elif await self.farewell(self.writes.connection, name, self.writes.now):
+            await self.writes.remove(namespace)
+        else:
+            self.unfinished[name] = 0
 
 
-async def _contents(writes: Writes, name: str) -> list[Key]:
-    wanted = select(OBJECTS.c.kind, OBJECTS.c.name).where(OBJECTS.c.namespace == name)
-    rows = await writes.connection.execute(wanted.order_by(OBJECTS.c.id))
-    return [Key(kind, name, object_name) for kind, object_name in rows.all()]
-
-
-def _conditions(left: list[tuple[str, list[str]]], qualified: Qualified, now: str) -> list[Json]:
-    """In Kubernetes' words and order."""
+def _conditions(
+    left: list[tuple[str, list[str]]], qualified: Qualified, since: Mapping[str, str], now: str
+) -> list[Json]:
+    """In Kubernetes' words and order. Each keeps its status for as long as the namespace goes."""
     kinds = Counter(qualified(kind) for kind, _ in left)
     finalizers = Counter(finalizer for _, names in left for finalizer in names)
     remaining = ", ".join(f"{kind} has {count} resource instances" for kind, count in sorted(kinds.items()))
@@ -100,7 +155,7 @@ def _conditions(left: list[tuple[str, list[str]]], qualified: Qualified, now: st
         {
             "type": type_,
             "status": "True" if type_.endswith("Remaining") else "False",
-            "lastTransitionTime": now,
+            "lastTransitionTime": since.get(type_, now),
             "reason": reason,
             "message": message,
         }

@@ -13,14 +13,14 @@ from typing import overload
 from sqlalchemy import delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from litefleet_controller.store import termination
-from litefleet_controller.store.errors import NamespaceNotFoundError, NamespaceTerminatingError, ProtectedError
+from litefleet_controller.store.errors import NamespaceNotFoundError, NamespaceTerminatingError
 from litefleet_controller.store.garbage import Collector
 from litefleet_controller.store.interface import Event, EventType, Json, Key, Propagation, Record
 from litefleet_controller.store.lifecycle import doomed, is_finished, marked
 from litefleet_controller.store.records import Entries, Stored, index_entries, record_of, with_version
 from litefleet_controller.store.tables import CHANGES, OBJECT_INDEX, OBJECTS, REVISION, AnyRow
-from litefleet_controller.store.termination import Qualified
+from litefleet_controller.store.termination import KIND as NAMESPACE
+from litefleet_controller.store.termination import Farewell, Qualified, Termination, is_terminating
 
 Selectable = Callable[[str], tuple[str, ...]]
 """From a kind's name to the paths (with leading dots) that its field selectors may name."""
@@ -54,13 +54,14 @@ class ObjectTransaction:
     now: datetime
     selectable: Selectable
     qualified: Qualified
+    farewell: Farewell
     changes: list[Change] = field(default_factory=list)
+    termination: Termination = field(init=False)
     _collector: Collector = field(init=False)
-    _ending: set[str] = field(default_factory=set)
-    """Namespaces that this transaction deletes, whose end is looked after once, when all else is done."""
 
     def __post_init__(self) -> None:
         self._collector = Collector(self)
+        self.termination = Termination(self, self.qualified, self.farewell)
 
     async def check_room(self, key: Key) -> None:
         """Whether the object may be made where it is to be.
@@ -71,11 +72,11 @@ class ObjectTransaction:
         """
         if not key.namespace:
             return
-        of_namespace = (OBJECTS.c.kind == termination.KIND, OBJECTS.c.namespace == "", OBJECTS.c.name == key.namespace)
+        of_namespace = (OBJECTS.c.kind == NAMESPACE, OBJECTS.c.namespace == "", OBJECTS.c.name == key.namespace)
         body = (await self.connection.execute(select(OBJECTS.c.body).where(*of_namespace))).scalar_one_or_none()
         if body is None:
             raise NamespaceNotFoundError(key.namespace)
-        if "deletionTimestamp" in json.loads(body)["metadata"]:
+        if is_terminating(json.loads(body)):
             raise NamespaceTerminatingError(key)
 
     async def load(self, key: Key) -> Stored | None:
@@ -110,7 +111,7 @@ class ObjectTransaction:
         """
         if body == stored.body:
             return stored.record
-        if is_finished(body) and stored.record.key.kind != termination.KIND:
+        if is_finished(body) and stored.record.key.kind != NAMESPACE:
             await self.remove(stored, body)
             return record_of(body)
         record = record_of(with_version(body, await self._next_version()))
@@ -121,8 +122,8 @@ class ObjectTransaction:
         await self._note(EventType.MODIFIED, record, stored.record, entries, previous)
         self._collector.waits(body)
         released = stored.body["metadata"].get("finalizers") and not body["metadata"].get("finalizers")
-        if record.key.kind == termination.KIND and released:
-            await termination.settle(self, record.key.name, self.qualified)
+        if record.key.kind == NAMESPACE and released:
+            await self.termination.settle(record.key.name)
         owners, before = (b["metadata"].get("ownerReferences") for b in (body, stored.body))
         if owners != before:
             await self._collector.touched(stored.body, body)
@@ -134,8 +135,8 @@ class ObjectTransaction:
 
         A mark may be all that is seen of it: the collector's own finalizers are often gone when this returns.
         """
-        if stored.record.key.kind == termination.KIND:
-            return await self._terminate(stored), False
+        if stored.record.key.kind == NAMESPACE:
+            return await self.termination.begin(stored), False
         dying = doomed(stored.body, propagation)
         if dying["metadata"].get("finalizers"):
             return await self.update(stored, marked(dying, self.now)), False
@@ -153,17 +154,8 @@ class ObjectTransaction:
         self._collector.gone(record)
         await self._collector.touched(stored.body)
         await self._collector.run()
-        if record.key.namespace and record.key.namespace not in self._ending:
-            await termination.settle(self, record.key.namespace, self.qualified)
-
-    async def _terminate(self, namespace: Stored) -> Record:
-        name = namespace.record.key.name
-        if name == termination.DEFAULT:
-            raise ProtectedError(namespace.record.key)
-        if "deletionTimestamp" in namespace.body["metadata"]:
-            return namespace.record
-        self._ending.add(name)
-        return await termination.terminate(self, namespace, self.qualified)
+        if record.key.namespace:
+            await self.termination.settle(record.key.namespace)
 
     async def compact(self, retention: Retention) -> None:
         """Forget history beyond `retention`."""

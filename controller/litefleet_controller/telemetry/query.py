@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import ColumnElement, delete, select
-from sqlalchemy.ext.asyncio import async_sessionmaker
+from sqlalchemy.ext.asyncio import AsyncConnection, async_sessionmaker
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from litefleet_controller.store.database import Database
@@ -190,6 +190,13 @@ def _window_row(row: Any) -> WindowRow:
         rss_bytes=row.rss,
         clock_untrusted=row.clock_untrusted,
     )
+
+
+async def forget(connection: AsyncConnection, namespace: str) -> bool:
+    """Delete a portion of a namespace's windows; whether none is left."""
+    some = select(WINDOWS.c.id).where(WINDOWS.c.namespace == namespace).limit(_DELETED_AT_ONCE)
+    result = await connection.execute(delete(WINDOWS).where(WINDOWS.c.id.in_(some)))
+    return result.rowcount < _DELETED_AT_ONCE
 
 
 async def retention(database: Database, older_than: datetime) -> int:

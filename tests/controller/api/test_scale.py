@@ -94,6 +94,26 @@ async def test_other_verbs_bodies_and_names(api: httpx.AsyncClient) -> None:
     assert (await api.get(f"{GADGETS}/nope/scale")).status_code == 404
 
 
+async def test_who_scaled_owns_the_replicas_under_that_name(api: httpx.AsyncClient) -> None:
+    await api.patch(f"{SCALE}?fieldManager=autoscaler", json={"spec": {"replicas": 9}}, headers=MERGE)
+    entries = (await api.get(f"{GADGETS}/g")).json()["metadata"]["managedFields"]
+    (mine,) = (entry for entry in entries if entry["manager"] == "autoscaler")
+    assert (mine["subresource"], mine["fieldsV1"]) == ("scale", {"f:spec": {"f:replicas": {}}})
+
+
+async def test_a_strict_json_patch_brings_in_no_unknown_field(api: httpx.AsyncClient) -> None:
+    change = [{"op": "add", "path": "/spec/colour", "value": "red"}]
+    headers = {"Content-Type": "application/json-patch+json"}
+    refused = await api.patch(f"{GADGETS}/g?fieldValidation=Strict", json=change, headers=headers)
+    assert (refused.status_code, refused.json()["details"]["causes"][0]["field"]) == (422, "spec.colour")
+    warned = await api.patch(f"{GADGETS}/g", json=change, headers=headers)
+    assert (warned.status_code, warned.headers["warning"]) == (
+        200,
+        '299 - "unknown field \\"spec.colour\\", did you mean \\"color\\"?"',
+    )
+    assert (await api.get(f"{GADGETS}/g")).json()["spec"] == {"replicas": 2}
+
+
 async def test_discovery_and_openapi_know_it(api: httpx.AsyncClient) -> None:
     listed = {r["name"]: r for r in (await api.get("/apis/example.com/v1")).json()["resources"]}
     assert (listed["gadgets/scale"]["kind"], listed["gadgets/scale"]["group"]) == ("Scale", "autoscaling")

@@ -175,6 +175,18 @@ def test_the_cost_of_rules_is_bounded():
     assert f"more than {BUDGET} steps" in messages(compiled, {"l": list(range(2_000))})[0][2]
 
 
+def test_a_rule_with_an_optional_old_value_runs_on_creates_too():
+    rule = "!oldSelf.hasValue() ? self.a == 1 : self.a >= oldSelf.value().a"
+    compiled = schema(spec=ruled(rule, message="begins at 1 and never falls", optionalOldSelf=True))
+    said = [("spec", "FieldValueInvalid", "Invalid value: begins at 1 and never falls")]
+
+    def judged(new, *old):
+        return [(c.field, c.reason, c.message) for c in compiled.validate({"spec": new}, *({"spec": o} for o in old))]
+
+    assert (judged({"a": 1}), judged({"a": 2})) == ([], said)
+    assert (judged({"a": 3}, {"a": 2}), judged({"a": 1}, {"a": 2})) == ([], said)
+
+
 @pytest.mark.parametrize(
     "document",
     [
@@ -182,7 +194,8 @@ def test_the_cost_of_rules_is_bounded():
         {"type": "string", "pattern": "("},
         {"x-kubernetes-validations": [{"rule": "self."}]},
         {"x-kubernetes-validations": [{"rule": "true", "reason": "Whim"}]},
-        {"x-kubernetes-validations": [{"rule": "true", "optionalOldSelf": True}]},
+        {"x-kubernetes-validations": [{"rule": "oldSelf.optMap(o, o.a)", "optionalOldSelf": True}]},
+        {"x-kubernetes-validations": [{"rule": "oldSelf.?a.hasValue()", "optionalOldSelf": True}]},
     ],
 )
 def test_a_document_that_is_no_schema_is_refused_with_its_place(document):

@@ -89,3 +89,16 @@ async def test_only_the_newest_are_kept(events, clock):
 
 async def test_a_long_message_is_cut(events, clock):
     assert len((await record(events, clock, "x" * 5000))["message"]) == 1024
+
+
+async def test_a_time_in_small_letters_is_read(events, objects, clock):
+    first = await events.record(ROLLOUT, "u-1", "Normal", "StepStarted", "weight 5", clock(), "rollout-controller")
+    await objects.mutate(first.key, lambda event: {**event, "lastTimestamp": "2026-01-02t03:04:05z"})
+    assert (await record(events, clock))["count"] == 2
+
+
+async def test_one_that_a_client_emptied_is_made_anew(events, objects, clock):
+    first = await events.record(ROLLOUT, "u-1", "Normal", "StepStarted", "weight 5", clock(), "rollout-controller")
+    await objects.mutate(first.key, lambda event: {**event, "lastTimestamp": None, "count": None})
+    again = await record(events, clock)
+    assert (again["count"], again["lastTimestamp"]) == (1, "2026-01-02T03:04:05Z")

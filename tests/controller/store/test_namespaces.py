@@ -1,9 +1,13 @@
 """Namespaces: made like every object, and deleted with all that is in them."""
 
+import asyncio
+from contextlib import suppress
+
 import pytest
 
 from litefleet_controller.resources.admission import InvalidError
 from litefleet_controller.resources.namespace import manifest
+from litefleet_controller.resources.registry import Registry
 from litefleet_controller.store.errors import (
     AlreadyExistsError,
     NamespaceNotFoundError,
@@ -13,8 +17,21 @@ from litefleet_controller.store.errors import (
 )
 from litefleet_controller.store.events import SqlEvents
 from litefleet_controller.store.interface import Key, Patch, Query
+from litefleet_controller.store.objects import SqlObjects
+from litefleet_controller.store.termination import PORTION
 
 LINE = Key("Namespace", "", "line-a")
+
+
+async def gone(objects):
+    """Until it is."""
+    watch = objects.watch(Query("Namespace"), None)
+    with suppress(NotFoundError):
+        while True:
+            await objects.get(LINE)
+            async with asyncio.timeout(20):
+                await anext(watch)
+    await watch.aclose()
 
 
 async def test_default_exists_from_the_start(objects):
@@ -81,6 +98,8 @@ async def test_a_finalizer_holds_it_and_it_says_so(objects, device):
     assert told["message"].endswith("litefleet.dev/hold in 1 resource instances")
     with pytest.raises(NamespaceTerminatingError):
         await objects.create(device(name="late", namespace="line-a"))
+    before = (await objects.get(LINE)).json()["status"]["conditions"]
+    assert {c["lastTransitionTime"] for c in before} == {"2026-01-02T03:04:05Z"}
     await objects.patch(key, Patch("merge", {"metadata": {"finalizers": None}}))
     with pytest.raises(NotFoundError):
         await objects.get(LINE)
@@ -103,3 +122,60 @@ async def test_dry_run_makes_none(objects):
     await objects.create(manifest("x"), dry_run=True)
     with pytest.raises(NotFoundError):
         await objects.get(Key("Namespace", "", "x"))
+
+
+async def test_what_else_belongs_to_it_ends_before_it(database, clock, uid):
+    """In portions, each in a transaction of its own."""
+    portions = []
+
+    async def farewell(_connection, name, now):
+        portions.append((name, now))
+        return len(portions) == 3
+
+    objects = SqlObjects(database, Registry(), clock=clock, uid=uid, farewell=farewell)
+    await objects.create(manifest("line-a"))
+    await objects.delete(LINE)
+    await gone(objects)
+    assert portions == [("line-a", clock())] * 3
+    await objects.aclose()
+
+
+async def test_a_deletion_whose_farewell_fails_did_not_happen(database, clock, uid):
+    async def farewell(_connection, _name, _now):
+        raise RuntimeError("no")
+
+    objects = SqlObjects(database, Registry(), clock=clock, uid=uid, farewell=farewell)
+    await objects.create(manifest("line-a"))
+    with pytest.raises(RuntimeError):
+        await objects.delete(LINE)
+    assert (await objects.get(LINE)).json()["status"] == {"phase": "Active"}
+    await objects.aclose()
+
+
+async def filled(objects, device, count):
+    await objects.create(manifest("line-a"))
+    for number in range(count):
+        await objects.create(device(f"d{number}", namespace="line-a"))
+
+
+async def test_one_of_many_objects_goes_in_portions_and_lets_others_write_in_between(objects, device):
+    await filled(objects, device, 2 * PORTION + 1)
+    await objects.delete(LINE)
+    left = await objects.list(Query("Device", "line-a"))
+    assert len(left.records) == PORTION + 1
+    await objects.create(device("other"))
+    await gone(objects)
+    assert [r.key.name for r in (await objects.list(Query("Device"))).records] == ["other"]
+
+
+async def test_one_that_a_killed_process_left_behind_goes_at_the_next_start(database, device, clock, uid):
+    first = SqlObjects(database, Registry(), clock=clock, uid=uid)
+    await filled(first, device, 2 * PORTION)
+    await first.delete(LINE)
+    await first.aclose()
+    assert (await first.get(LINE)).json()["status"] == {"phase": "Terminating"}
+    second = SqlObjects(database, Registry(), clock=clock, uid=uid)
+    await second.resume()
+    await gone(second)
+    assert list((await second.list(Query("Device"))).records) == []
+    await second.aclose()

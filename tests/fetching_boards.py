@@ -1,6 +1,6 @@
 """Many boards in one process that do nothing but fetch: the agent's own link and fetcher, with mutual TLS.
 
-Started by the benchmark `delivering` as `python -m tests.boards JSON`, so it stands outside of that package, which takes
+Started by the benchmark `delivering` as `python -m tests.fetching_boards JSON`, so it stands outside of that package, which takes
 seconds to import. One line on stdin names an artifact, one line on stdout says what each board received for it.
 """
 
@@ -91,7 +91,7 @@ class Board:
         self._fetcher = Fetcher(
             self._slots, self, device=name, namespace=NAMESPACE, emit=self._heard, random=random.random
         )
-        self._link.start()
+        self.start()
 
     # --- the fetcher's port: the agent's link, with what asks for missing chunks counted ---
 
@@ -100,7 +100,7 @@ class Board:
         return self._link.connected
 
     def start(self) -> None:
-        raise NotImplementedError
+        self._link.start()
 
     def stop(self) -> None:
         self._link.stop()
