@@ -52,8 +52,7 @@ class Generation:
     """It hung: whatever it still answers comes too late."""
 
     def __post_init__(self) -> None:
-        inputs = self.model.signature.inputs
-        self.prepare = Preparation(self.manifest.preprocess, inputs[0].shape if inputs else ())
+        self.prepare = Preparation(self.manifest.preprocess, self.model.signature.inputs)
 
 
 # Structs, not dataclasses, for what is made with every inference: a frozen dataclass costs four times as much to fill.
@@ -153,7 +152,11 @@ class HotSlot:
 
     def _run(self, generation: Generation, raw: NDArray[Any]) -> Answer:
         generation.busy_since = started = self._clock()
-        outputs = generation.model.infer([generation.prepare(raw)])
+        write = generation.prepare.in_place(raw)
+        if write is not None:
+            outputs = generation.model.infer_in_place(write, raw)
+        else:
+            outputs = generation.model.infer([generation.prepare(raw)])
         reading = read(outputs, generation.manifest.postprocess)
         if generation.abandoned:
             raise ModelError(Code.TIMEOUT, f"an inference of {generation.version} came back too late")

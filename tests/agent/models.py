@@ -36,6 +36,11 @@ class Scripted:
             raise self.error
         return [np.array([[self.value * float(inputs[0][0, 0]), 0.0, 0.0]], np.float32)]
 
+    def infer_in_place(self, write, raw):
+        into = np.empty(raw.size, np.float32)
+        write(raw, into)
+        return self.infer([into.reshape(1, -1)])
+
 
 def manifest(version: str, preprocess: Preprocess = AS_IT_IS) -> ArtifactManifest:
     return ArtifactManifest(

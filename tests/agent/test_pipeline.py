@@ -86,7 +86,7 @@ def test_inputs_wait_for_the_first_model_and_are_answered_in_name_order(bench):
     assert bench.sink.lines == []
     bench.serve("v1")
     bench.wait_lines(5)
-    assert [(x.seq, x.input, x.version, x.output[0]) for x in bench.sink.lines] == [
+    assert [(x.seq, x.input, x.answer.version, x.answer.outputs[0][0, 0]) for x in bench.sink.lines] == [
         (n, f"{n}.npy", "v1", float(n)) for n in range(5)
     ]
 
@@ -307,7 +307,7 @@ def test_input_of_a_hung_inference_is_answered_by_the_next_model(bench):
     bench.pipeline.start()
     bench.wait_lines(5)
     hanging.gate.set()
-    assert [(x.seq, x.input, x.version) for x in bench.sink.lines] == [(n, f"{n}.npy", "v2") for n in range(5)]
+    assert [(x.seq, x.input, x.answer.version) for x in bench.sink.lines] == [(n, f"{n}.npy", "v2") for n in range(5)]
 
 
 def test_rate_is_held(tmp_path, bench):

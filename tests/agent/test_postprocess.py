@@ -41,6 +41,10 @@ def test_output_that_is_not_finite_is_bad_wherever_it_stands(bad, place, rules):
         assert caught.value.code == Code.BAD_OUTPUT
 
 
+def test_largest_numbers_are_finite():
+    assert read([f32(3e38, -3e38, 1)], LABELLED).label == "a"
+
+
 def test_nothing_to_classify_by_is_bad_and_empty_raw_tensors_are_not():
     for outputs in ([], [np.empty((1, 0), np.float32)]):
         with pytest.raises(ModelError):

@@ -1,12 +1,14 @@
 """Pre- and post-processing: the arithmetic of the manifest's rules."""
 
+import msgspec
 import numpy as np
 import pytest
 
 from litefleet_agent.pipeline.postprocess import read
 from litefleet_agent.pipeline.preprocess import Preparation, prepare
 from litefleet_agent.runtime.interface import ModelError
-from litefleet_protocol.tensors import Postprocess, Preprocess
+from litefleet_agent.runtime.quantization import quantized
+from litefleet_protocol.tensors import Postprocess, Preprocess, Quantization, TensorSpec
 
 RGB = np.arange(2 * 2 * 3, dtype=np.uint8).reshape(2, 2, 3)
 
@@ -29,12 +31,44 @@ def test_input_is_prepared_as_the_manifest_says(raw, rules, shape, expected):
     assert prepared.reshape(-1).tolist() == pytest.approx(expected, rel=1e-6)
 
 
-@pytest.mark.parametrize("rules", [Preprocess(), Preprocess(scale=1 / 255), Preprocess(scale=1 / 3, offset=-1.5)])
-@pytest.mark.parametrize("raw", [RGB, RGB.transpose(1, 0, 2), RGB[:, :, ::-1], RGB.reshape(-1), RGB.astype(np.int32)])
-def test_memory_that_is_used_again_holds_what_one_preparation_gives(raw, rules):
-    again = Preparation(rules, (1, 2, 2, 3))
-    again(np.full((2, 2, 3), 9, np.uint8))
-    np.testing.assert_array_equal(again(raw), prepare(raw, rules, (1, 2, 2, 3)))
+FLOAT = TensorSpec(name="x", shape=(1, 2, 2, 3), dtype="float32")
+INTEGERS = [
+    msgspec.structs.replace(FLOAT, dtype="int8", quantization=Quantization(scale=1 / 255, zero_point=-128)),
+    msgspec.structs.replace(FLOAT, dtype="int8", quantization=Quantization(scale=0.03, zero_point=7)),
+    msgspec.structs.replace(FLOAT, dtype="uint8", quantization=Quantization(scale=0.01, zero_point=128)),
+    msgspec.structs.replace(FLOAT, dtype="uint8"),
+]
+RULES = [
+    Preprocess(),
+    Preprocess(scale=1 / 255),
+    Preprocess(scale=1 / 3, offset=-1.5),
+    Preprocess(channels=3, resize=(2, 2), scale=1 / 255),
+]
+
+
+@pytest.mark.parametrize("spec", [FLOAT, *INTEGERS])
+@pytest.mark.parametrize("rules", RULES)
+@pytest.mark.parametrize("raw", [RGB, RGB[np.newaxis], RGB.transpose(1, 0, 2), RGB[:, :, ::-1], RGB + np.uint8(244)])
+def test_pixels_written_in_place_are_what_preparation_and_quantization_give(raw, rules, spec):
+    write = Preparation(rules, [spec]).in_place(raw)
+    into = np.full(raw.size, 9, spec.dtype)
+    write(raw, into)
+    np.testing.assert_array_equal(into, quantized(prepare(raw, rules, spec.shape), spec).reshape(-1))
+
+
+@pytest.mark.parametrize(
+    ("raw", "rules"),
+    [
+        (RGB.astype(np.int32), Preprocess()),
+        (RGB.astype(np.float32), Preprocess()),
+        (RGB[:, :1], Preprocess()),
+        (RGB.reshape(3, 4), Preprocess(channels=3)),
+        (RGB.reshape(4, 1, 3), Preprocess(resize=(2, 2))),
+        (RGB, Preprocess(channels=1)),
+    ],
+)
+def test_what_is_no_image_of_the_right_size_is_not_written_in_place(raw, rules):
+    assert Preparation(rules, [FLOAT]).in_place(raw) is None
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from litefleet_agent.errors import AgentError, one_line
-from litefleet_agent.pipeline.sink import Answered, Sink, Unanswered, answered
+from litefleet_agent.pipeline.sink import Answered, Sink, Unanswered
 from litefleet_agent.pipeline.source import Input, InputError, Source
 from litefleet_agent.swap import HotSlot, NoModelError
 from litefleet_protocol.codes import Code
@@ -103,7 +103,7 @@ class Pipeline:
 
     def _step(self, number: int) -> bool:
         """Bring one input to its answer; False when the source has ended."""
-        if not self._hot.wait_ready(_IDLE_S):
+        if self._hot.live is None and not self._hot.wait_ready(_IDLE_S):
             self._due = None
             return True
         if self._pending is None:
@@ -143,7 +143,7 @@ class Pipeline:
             log.exception("inference broke: slot=%s input=%s", self._hot.name, given.name)
             self._tally.input_failed()
             return Unanswered(self._seq, given.name, f"{Code.INTERNAL}: {type(e).__name__}")
-        return answered(self._seq, given.name, answer, self._wall())
+        return Answered(self._seq, given.name, answer, self._wall())
 
     def _write(self, line: Answered | Unanswered) -> None:
         try:

@@ -5,44 +5,81 @@ there holds here. Bilinear with half-pixel centres and without antialiasing.
 """
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from litefleet_agent.runtime.interface import ModelError, Tensor, is_finite
+from litefleet_agent.runtime.interface import ModelError, Tensor, Write, is_finite
+from litefleet_agent.runtime.quantization import quantized
 from litefleet_protocol.codes import Code
-from litefleet_protocol.tensors import Preprocess
+from litefleet_protocol.tensors import Preprocess, TensorSpec
 
 _LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)
 """ITU-R BT.601, as Pillow's and TensorFlow's grey."""
 
 
 class Preparation:
-    """`prepare` for one model, again and again into the same memory: new pages for each image cost more than the work.
+    """`prepare` for one model, and the short way for the common case: pixels of the right size, for a single input.
 
-    Not thread-safe, and a result is overwritten by the next: one inference at a time.
+    A pixel has 256 values, so an integer model's input is looked up; a float model's is computed where it will be read.
     """
 
-    def __init__(self, rules: Preprocess, shape: tuple[int, ...]) -> None:
+    def __init__(self, rules: Preprocess, inputs: Sequence[TensorSpec]) -> None:
         self._rules = rules
-        self._shape = shape
-        self._scale = np.float32(rules.scale)
-        self._size = math.prod(shape)
-        self._room = np.empty(shape, np.float32)
+        self._shape = inputs[0].shape if inputs else ()
+        self._size = math.prod(self._shape)
+        self._as_is = _as_it_is(rules, self._shape)
+        self._write = _writer(rules, inputs[0]) if len(inputs) == 1 else None
 
     def __call__(self, raw: NDArray[Any]) -> Tensor:
         """As `prepare`."""
-        rules = self._rules
-        if raw.dtype != np.uint8 or raw.size != self._size or rules.resize is not None or rules.channels is not None:
-            return prepare(raw, rules, self._shape)
-        # Pixels of the right size, the common case: the steps below, without their checks and copies.
-        np.copyto(self._room, raw.reshape(self._shape))
-        if rules.scale != 1.0:
-            np.multiply(self._room, self._scale, out=self._room)
-        if rules.offset != 0.0:
-            np.add(self._room, np.float32(rules.offset), out=self._room)
-        return self._room
+        return prepare(raw, self._rules, self._shape)
+
+    def in_place(self, raw: NDArray[Any]) -> Write | None:
+        """What writes `raw` straight into the model's input; None when it needs `prepare`."""
+        fits = raw.size == self._size if self._as_is is None else raw.shape in self._as_is
+        return self._write if fits and raw.dtype == np.uint8 else None
+
+
+def _as_it_is(rules: Preprocess, shape: tuple[int, ...]) -> frozenset[tuple[int, ...]] | None:
+    """Shapes of images that need neither resizing nor other channels; None where the number of values is all."""
+    if rules.resize is None and rules.channels is None:
+        return None
+    if len(shape) != 4 or rules.resize not in (None, shape[1:3]) or rules.channels not in (None, shape[3]):
+        return frozenset()
+    grey = {shape[1:3]} if shape[3] == 1 else set()
+    return frozenset({shape, shape[1:], *grey})
+
+
+def _writer(rules: Preprocess, spec: TensorSpec) -> Write | None:
+    if spec.dtype == "float32":
+        return _float_writer(np.float32(rules.scale), np.float32(rules.offset))
+    if spec.dtype in ("int8", "uint8"):
+        every = np.arange(256, dtype=np.uint8)
+        scaling = Preprocess(scale=rules.scale, offset=rules.offset)
+        return _table_writer(quantized(prepare(every, scaling, every.shape), spec).tobytes())
+    return None
+
+
+def _float_writer(scale: np.float32, offset: np.float32) -> Write:
+    def write(raw: NDArray[Any], into: NDArray[Any]) -> None:
+        np.copyto(into, raw.reshape(-1))
+        if scale != 1.0:
+            np.multiply(into, scale, out=into)
+        if offset != 0.0:
+            np.add(into, offset, out=into)
+
+    return write
+
+
+def _table_writer(table: bytes) -> Write:
+    def write(raw: NDArray[Any], into: NDArray[Any]) -> None:
+        # bytes.translate is the fastest lookup of single bytes here: a seventh of the arithmetic, measured.
+        into.view(np.uint8)[:] = np.frombuffer(raw.tobytes().translate(table), np.uint8)
+
+    return write
 
 
 def prepare(raw: NDArray[Any], rules: Preprocess, shape: tuple[int, ...]) -> Tensor:

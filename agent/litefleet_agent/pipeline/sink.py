@@ -10,21 +10,15 @@ from litefleet_agent.fileio import Disk
 from litefleet_agent.swap import Answer
 
 
-class Answered(Struct, frozen=True, rename="camel"):
-    """The line of an input that was answered."""
+class Answered(Struct, frozen=True):
+    """What came of an input that was answered."""
 
     seq: int
     """Contiguous from 0 in this run of the agent."""
     input: str
-    version: str
-    artifact: str
-    label: str
-    confidence: float | None
-    output: list[float]
-    """The first output, flattened, dequantized, before post-processing."""
+    answer: Answer
     t: float
     """Unix seconds, the board's clock."""
-    latency_ms: float
 
 
 class Unanswered(Struct, frozen=True):
@@ -33,6 +27,21 @@ class Unanswered(Struct, frozen=True):
     seq: int
     input: str
     error: str
+
+
+class AnsweredLine(Struct, frozen=True, rename="camel"):
+    """`Answered` as it is written."""
+
+    seq: int
+    input: str
+    version: str
+    artifact: str
+    label: str
+    confidence: float | None
+    output: list[float]
+    """The first output, flattened, dequantized, before post-processing."""
+    t: float
+    latency_ms: float
 
 
 class Sink(Protocol):
@@ -56,7 +65,8 @@ class FileSink:
 
     def write(self, line: Answered | Unanswered) -> None:
         """Append one line, whole or not at all."""
-        self._file.append(self._encoder.encode(line) + b"\n")
+        whole = as_line(line) if isinstance(line, Answered) else line
+        self._file.append(self._encoder.encode(whole) + b"\n")
 
     def close(self) -> None:
         """Close the file."""
@@ -73,16 +83,17 @@ class NullSink:
         """Do nothing."""
 
 
-def answered(seq: int, name: str, answer: Answer, wall: float) -> Answered:
+def as_line(given: Answered) -> AnsweredLine:
     """An answer as a line."""
-    return Answered(
-        seq=seq,
-        input=name,
+    answer = given.answer
+    return AnsweredLine(
+        seq=given.seq,
+        input=given.input,
         version=answer.version,
         artifact=answer.artifact,
         label=answer.label,
         confidence=answer.confidence,
         output=answer.outputs[0].reshape(-1).tolist() if answer.outputs else [],
-        t=wall,
+        t=given.t,
         latency_ms=answer.latency_ms,
     )

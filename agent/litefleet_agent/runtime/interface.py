@@ -1,8 +1,9 @@
 """The port to an engine. A model takes and gives float32; whatever it is inside is the engine's business."""
 
 import math
+from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,8 @@ from litefleet_protocol.codes import Code
 from litefleet_protocol.tensors import Signature
 
 Tensor = NDArray[np.float32]
+Write = Callable[[NDArray[Any], NDArray[Any]], None]
+"""Writes an input (the first) into a tensor's memory (the second: flat, of the tensor's type). It must not raise."""
 
 
 class ModelError(AgentError):
@@ -34,6 +37,16 @@ class LoadedModel(Protocol):
 
         Raises:
             ModelError: the engine refused the input or failed.
+        """
+        ...
+
+    def infer_in_place(self, write: Write, raw: NDArray[Any]) -> list[Tensor]:
+        """Run once, for a model with one input, on what `write(raw, memory)` puts into that input's own memory.
+
+        Nothing is copied, which is what makes pre-processing cost no more than handing over a finished tensor.
+
+        Raises:
+            ModelError: the engine failed.
         """
         ...
 

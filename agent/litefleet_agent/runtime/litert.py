@@ -14,7 +14,8 @@ import ai_edge_litert
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 
-from litefleet_agent.runtime.interface import ModelError, Tensor
+from litefleet_agent.runtime.interface import ModelError, Tensor, Write
+from litefleet_agent.runtime.quantization import dequantized, quantized
 from litefleet_protocol.codes import Code
 from litefleet_protocol.tensors import Quantization, Signature, TensorSpec
 
@@ -49,6 +50,7 @@ class LiteRTModel:
         self._signature = Signature(inputs=tuple(_spec(d) for d in inputs), outputs=tuple(_spec(d) for d in outputs))
         self._inputs = [(int(d["index"]), s) for d, s in zip(inputs, self._signature.inputs, strict=True)]
         self._outputs = [(int(d["index"]), s) for d, s in zip(outputs, self._signature.outputs, strict=True)]
+        self._view = interpreter.tensor(self._inputs[0][0]) if inputs else None
 
     @property
     def signature(self) -> Signature:
@@ -60,36 +62,23 @@ class LiteRTModel:
         try:
             for (index, spec), value in zip(self._inputs, inputs, strict=True):
                 self._interpreter.set_tensor(index, quantized(value, spec))
+        except _REFUSALS as e:
+            raise ModelError(Code.INTERNAL, f"LiteRT refused an input: {_first_line(e)}") from e
+        return self._run()
+
+    def infer_in_place(self, write: Write, raw: np.ndarray[Any, Any]) -> list[Tensor]:
+        """Run once on what `write` puts into the input."""
+        # The view goes before the model runs: LiteRT refuses to while anything points into its memory.
+        if self._view is not None:
+            write(raw, self._view().reshape(-1))
+        return self._run()
+
+    def _run(self) -> list[Tensor]:
+        try:
             self._interpreter.invoke()
             return [dequantized(self._interpreter.get_tensor(index), spec) for index, spec in self._outputs]
         except _REFUSALS as e:
             raise ModelError(Code.INTERNAL, f"LiteRT failed: {_first_line(e)}") from e
-
-
-def quantized(value: Tensor, spec: TensorSpec) -> np.ndarray[Any, Any]:
-    """`value` in a tensor's own type: round(real / scale) + zeroPoint, saturating; plain conversion without scale."""
-    dtype = np.dtype(spec.dtype)
-    if dtype == np.float32:
-        return value
-    if spec.quantization is None:
-        return value.astype(dtype)
-    limits = np.iinfo(dtype)
-    stored = np.rint(value / np.float32(spec.quantization.scale)) + spec.quantization.zero_point
-    saturated: np.ndarray[Any, Any] = np.clip(
-        np.nan_to_num(stored, nan=spec.quantization.zero_point), limits.min, limits.max
-    ).astype(dtype)
-    return saturated
-
-
-def dequantized(stored: np.ndarray[Any, Any], spec: TensorSpec) -> Tensor:
-    """A tensor's real values, float32: scale * (stored - zeroPoint)."""
-    if stored.dtype == np.float32:
-        return stored
-    real = stored.astype(np.float32)
-    if spec.quantization is not None:
-        real -= np.float32(spec.quantization.zero_point)
-        real *= np.float32(spec.quantization.scale)
-    return real
 
 
 def _spec(details: Mapping[str, Any]) -> TensorSpec:
