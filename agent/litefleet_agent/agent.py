@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 from litefleet_agent import effects as fx
 from litefleet_agent import events as ev
-from litefleet_agent import health, heap
+from litefleet_agent import heap
 from litefleet_agent.board import Self, State, Step, kept_artifacts, saved
 from litefleet_agent.core import advance
 from litefleet_agent.errors import AgentError
@@ -27,7 +27,6 @@ from litefleet_agent.slots import Slots
 from litefleet_agent.state import Pointers, Saved
 from litefleet_agent.swap import Builder, Generation, HotSlot
 from litefleet_agent.telemetry import Meter
-from litefleet_agent.trial import TrialLimits, try_out
 from litefleet_agent.uplink import Uplink
 from litefleet_agent.verify import Trust, verify_artifact
 from litefleet_agent.workers import Worker
@@ -49,10 +48,9 @@ PIPELINES_END_S = 0.8
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """A generation that the builder made, on its way to the main loop."""
+    """A generation that the builder made, on its way to the main loop, and what that means to the core."""
 
-    slot: str
-    ticket: int
+    event: ev.Checked | ev.Built
     generation: Generation
 
 
@@ -91,7 +89,6 @@ class Parts:
     builder: Builder
     builder_worker: Worker
     voucher_worker: Worker
-    trial: TrialLimits
     make_place: Callable[[str], Place]
     pipelines: Mapping[str, Callable[[Place], Pipeline]]
     mailbox: "queue.SimpleQueue[Item]"
@@ -183,11 +180,11 @@ class Agent:
         match item:
             case Incoming():
                 self._incoming(item)
-            case Ready(slot, ticket, generation):
-                known = self._state.slots.get(slot)
-                if known is not None and known.ticket == ticket:
-                    self.place(slot).hot.park(ticket, generation)
-                    self._advance(ev.Built(slot, ticket))
+            case Ready(event, generation):
+                known = self._state.slots.get(event.slot)
+                if known is not None and known.ticket == event.ticket:
+                    self.place(event.slot).hot.park(event.ticket, generation)
+                    self._advance(event)
             case _:
                 if isinstance(item, ev.Connected):
                     self._parts.uplink.reconnected()
@@ -237,13 +234,13 @@ class Agent:
         probation = place.probation
         if probation is None:
             return
-        failing = probation.verdict(now, health.rss_bytes)
+        failing = probation.verdict(now, probation.generation.rss_bytes)
         if failing is not None:
             self._end_probation(place)
             artifact = probation.generation.artifact
             self._advance(ev.Misbehaved(name, artifact, failing.code, failing.message))
-        elif now >= probation.ends_at:
-            self._end_probation(place)
+        elif now >= probation.ends_at and not probation.passed:
+            probation.passed = True
             self._advance(ev.ProbationPassed(name, probation.ticket))
 
     # --- the core, and what it wants ---
@@ -312,6 +309,7 @@ class Agent:
                 self._parts.fetcher.stop(slot)
                 self._end_probation(self.place(slot))
             case fx.Settle(slot):
+                self._end_probation(self.place(slot))
                 self.place(slot).hot.release()
                 heap.give_back()
             case fx.EmptySlot(slot):
@@ -336,7 +334,9 @@ class Agent:
                 if self.place(slot).hot.park_held(ticket, digest):
                     parts.mailbox.put(ev.Built(slot, ticket))
                 else:
-                    self._in_background(slot, ticket, lambda: Ready(slot, ticket, parts.builder.build(digest)))
+                    self._in_background(
+                        slot, ticket, lambda: Ready(ev.Built(slot, ticket), parts.builder.build(digest))
+                    )
 
     def _in_background(self, slot: str, ticket: int, work: Callable[[], Ready | ev.Event]) -> None:
         """Run `work` on the builder thread, unless it is no longer wanted by then; its failure becomes an event."""
@@ -363,12 +363,12 @@ class Agent:
         manifest = verify_artifact(parts.slots, parts.trust, parts.me, digest)
         return ev.Verified(slot, ticket, manifest.version)
 
-    def _check(self, slot: str, ticket: int, digest: str) -> ev.Event:
-        verdict = try_out(self._parts.slots.complete(digest).path, self._parts.trial)
-        if verdict.code:
+    def _check(self, slot: str, ticket: int, digest: str) -> Ready | ev.Event:
+        verdict, generation = self._parts.builder.try_out(digest)
+        if generation is None:
             return ev.StepFailed(slot, ticket, verdict.code, verdict.message)
         log.info("checked: slot=%s artifact=%s samples=%d worst=%.3g", slot, digest, verdict.samples, verdict.worst)
-        return ev.Checked(slot, ticket)
+        return Ready(ev.Checked(slot, ticket), generation)
 
     def _collect(self, keep: frozenset[str]) -> None:
         if self._unsaved:

@@ -25,8 +25,10 @@ class Step(StrEnum):
     FETCHING = "fetching"
     VERIFYING = "verifying"
     CHECKING = "checking"
-    BUILDING = "building"
     PROBATION = "probation"
+    """It serves, from a process of its own."""
+    BUILDING = "building"
+    """Having it ready in this process."""
     RETURNING = "returning"
     """Building what was proven before: after a start, or after what replaced it proved bad."""
     WAITING = "waiting"
@@ -39,9 +41,9 @@ PHASES: Mapping[Step, str] = {
     Step.IDLE: Phase.UPDATED,
     Step.FETCHING: Phase.PREPARING,
     Step.VERIFYING: Phase.PREPARING,
-    Step.CHECKING: Phase.PREPARING,
-    Step.BUILDING: Phase.APPLYING,
+    Step.CHECKING: Phase.APPLYING,
     Step.PROBATION: Phase.VERIFYING,
+    Step.BUILDING: Phase.VERIFYING,
     Step.RETURNING: Phase.ROLLING_BACK,
     Step.WAITING: Phase.PENDING,
     Step.FAILED: Phase.FAILED,

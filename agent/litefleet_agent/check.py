@@ -1,17 +1,26 @@
-"""Trying an artifact out, in a process that may die of it: `python -m litefleet_agent.check DIR`.
+"""Trying a model out, in a process that may die of it: `python -m litefleet_agent.check`.
 
-A malformed model can segfault LiteRT, never return, or eat the memory; so it is loaded here first, under limits. It
-must have the manifest's signature and answer its golden samples as it did when it was converted. Prints one JSON
-`Verdict`; whoever gets none (`trial`) reads the exit code. Signatures are checked elsewhere.
+A malformed model can segfault LiteRT, never return, or eat the memory, with its golden samples or with the first live
+input that it doesn't like; so it is loaded here first, under limits. It must have the manifest's signature and answer
+its golden samples as it did when it was converted. Then the agent has it answer live inputs for its probation.
+
+What crosses the channel (a socket that keeps messages apart): first one JSON `Verdict`. After a good one, `RUN` for
+each input that the agent has put into the shared memory (`exchange`), answered by `DONE` once the outputs are there, or
+by a `Verdict` that says why they aren't. Whoever gets no answer (`trial`) reads the exit code. Signatures are checked
+elsewhere.
 """
 
 import argparse
 import base64
+import contextlib
 import ctypes
 import resource
 import signal
+import socket
 import sys
+import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 from msgspec import Struct
@@ -22,6 +31,15 @@ from litefleet_protocol import codec, envelope
 from litefleet_protocol.codes import Code
 from litefleet_protocol.limits import MAX_MANIFEST_BYTES
 from litefleet_protocol.messages import ArtifactManifest
+from litefleet_protocol.tensors import Signature
+
+if TYPE_CHECKING:
+    from litefleet_agent.exchange import Exchange
+    from litefleet_agent.runtime.litert import LiteRTModel
+
+RUN = b"R"
+DONE = b"D"
+_MAX_STDERR_BYTES = 1024**2
 
 
 class Verdict(Struct, frozen=True):
@@ -32,28 +50,39 @@ class Verdict(Struct, frozen=True):
     samples: int = 0
     worst: float = 0.0
     """Largest absolute difference from a golden output."""
+    slowest_s: float = 0.0
+    """The longest inference."""
+    signature: Signature | None = None
+    """As the model itself has it, quantization included, when it is good."""
 
 
 def main() -> None:
-    """Set the limits, check, print the verdict."""
+    """Set the limits, check, say the verdict, and serve as long as the agent wants."""
     parser = argparse.ArgumentParser(prog="python -m litefleet_agent.check")
     parser.add_argument("directory", type=Path, help="an artifact's folder")
+    parser.add_argument("--channel-fd", type=int, required=True, help="a sequenced-packet socket")
+    parser.add_argument("--memory-fd", type=int, required=True, help="memory of the size of the signature's tensors")
     parser.add_argument("--memory-bytes", type=int, default=0, help="limit of address space; 0 for none")
-    parser.add_argument("--cpu-seconds", type=int, default=0, help="limit of processor time; 0 for none")
+    parser.add_argument("--cpu-seconds", type=int, default=0, help="limit of the check's processor time; 0 for none")
     parser.add_argument("--threads", type=int, default=1)
     arguments = parser.parse_args()
     _die_with_parent()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     _limit(resource.RLIMIT_CORE, 0)
+    _limit(resource.RLIMIT_FSIZE, _MAX_STDERR_BYTES)
     if arguments.memory_bytes:
         _limit(resource.RLIMIT_AS, arguments.memory_bytes)
     if arguments.cpu_seconds:
         _limit(resource.RLIMIT_CPU, arguments.cpu_seconds)
-    try:
-        verdict = _check(arguments.directory, arguments.threads)
-    except MemoryError:
-        verdict = Verdict(str(Code.MEMORY_LIMIT), f"needs more than {arguments.memory_bytes} bytes")
-    sys.stdout.buffer.write(msgspec.json.encode(verdict))
-    sys.stdout.flush()
+    with socket.socket(fileno=arguments.channel_fd) as channel:
+        try:
+            verdict, model = _check(arguments.directory, arguments.threads)
+        except MemoryError:
+            verdict, model = Verdict(str(Code.MEMORY_LIMIT), f"needs more than {arguments.memory_bytes} bytes"), None
+        channel.send(msgspec.json.encode(verdict))
+        if model is not None:
+            _lift_cpu_limit()
+            _serve(model, channel, arguments.memory_fd)
 
 
 def _die_with_parent() -> None:
@@ -66,12 +95,18 @@ def _die_with_parent() -> None:
 def _limit(what: int, value: int) -> None:
     hard = resource.getrlimit(what)[1]
     if hard == resource.RLIM_INFINITY or value <= hard:
-        resource.setrlimit(what, (value, value))
+        resource.setrlimit(what, (value, hard))
 
 
-def _check(directory: Path, threads: int) -> Verdict:
+def _lift_cpu_limit() -> None:
+    """A probation is as long as it is; what hangs in it is noticed by the agent."""
+    hard = resource.getrlimit(resource.RLIMIT_CPU)[1]
+    resource.setrlimit(resource.RLIMIT_CPU, (hard, hard))
+
+
+def _check(directory: Path, threads: int) -> tuple[Verdict, "LiteRTModel | None"]:
     # Imported under the limits, and only here: they are most of what this process costs.
-    from litefleet_agent.golden import compare, read_golden
+    from litefleet_agent.golden import compare, read_golden, warm_up
     from litefleet_agent.runtime.interface import ModelError, mismatch
     from litefleet_agent.runtime.litert import LiteRT
 
@@ -82,16 +117,23 @@ def _check(directory: Path, threads: int) -> Verdict:
         model = LiteRT().load(folder.file("model.tflite"), threads=threads, digest=digests.get("model.tflite", ""))
         different = mismatch(manifest.signature, model.signature)
         if different is not None:
-            return Verdict(str(different[0]), different[1])
+            return Verdict(str(different[0]), different[1]), None
         labels = manifest.postprocess.labels
         classes = manifest.signature.outputs[0].shape[-1] if manifest.signature.outputs else 0
         if manifest.postprocess.kind == "classification" and len(labels) > classes:
-            return Verdict(str(Code.SIGNATURE_CHANGED), f"{classes} classes for {len(labels)} labels")
+            return Verdict(str(Code.SIGNATURE_CHANGED), f"{classes} classes for {len(labels)} labels"), None
         golden = read_golden(folder.file("golden.npz"), manifest.signature) if "golden.npz" in digests else []
-        worst = max((compare(model.infer(g.inputs), g.outputs, manifest.golden_tolerance) for g in golden), default=0.0)
+        began = time.monotonic()
+        model.infer(warm_up(golden, manifest.signature))
+        slowest_s, worst = time.monotonic() - began, 0.0
+        for sample in golden:
+            began = time.monotonic()
+            outputs = model.infer(sample.inputs)
+            slowest_s = max(slowest_s, time.monotonic() - began)
+            worst = max(worst, compare(outputs, sample.outputs, manifest.golden_tolerance))
     except ModelError as e:
-        return Verdict(str(e.code), str(e))
-    return Verdict(samples=len(golden), worst=worst)
+        return Verdict(str(e.code), str(e)), None
+    return Verdict(samples=len(golden), worst=worst, slowest_s=slowest_s, signature=model.signature), model
 
 
 def _manifest(sealed: bytes) -> ArtifactManifest:
@@ -99,5 +141,28 @@ def _manifest(sealed: bytes) -> ArtifactManifest:
     return codec.decode(ArtifactManifest, payload, max_bytes=MAX_MANIFEST_BYTES)
 
 
+def _serve(model: "LiteRTModel", channel: socket.socket, memory: int) -> None:
+    """Until the agent closes its end."""
+    from litefleet_agent.exchange import open_exchange
+
+    exchange = open_exchange(memory, model.signature)
+    with contextlib.suppress(ConnectionError):
+        while channel.recv(1):
+            channel.send(_answer(model, exchange))
+
+
+def _answer(model: "LiteRTModel", exchange: "Exchange") -> bytes:
+    from litefleet_agent.runtime.interface import ModelError
+
+    try:
+        model.run_stored(exchange.inputs, exchange.outputs)
+    except ModelError as e:
+        return msgspec.json.encode(Verdict(str(e.code), str(e)[:1000]))
+    except MemoryError:
+        return msgspec.json.encode(Verdict(str(Code.MEMORY_LIMIT), "no memory left for an inference"))
+    return DONE
+
+
 if __name__ == "__main__":
     main()
+    sys.stdout.flush()

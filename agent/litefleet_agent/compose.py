@@ -102,10 +102,9 @@ def compose(state_dir: Path, config: Config, make_link: MakeLink = mqtt_link) ->
             inbox=Inbox(trust, voucher, emit=mailbox.put, random=random.random),
             uplink=_uplink(host, link, me.device),
             trust=trust,
-            builder=Builder(slots, LiteRT(), threads=config.runtime.threads),
+            builder=Builder(slots, LiteRT(), _trial(config)),
             builder_worker=Worker("builder"),
             voucher_worker=voucher,
-            trial=TrialLimits(config.limits.check_seconds, config.limits.check_memory_bytes, config.runtime.threads),
             make_place=lambda slot: _place(slot, config),
             pipelines={slot: _pipeline(host, part) for slot, part in config.pipelines.items()},
             mailbox=mailbox,
@@ -128,6 +127,11 @@ def _uplink(host: _Host, link: Link, device: str) -> Uplink:
 def _capabilities(host: _Host) -> Callable[[], Capabilities]:
     fixed = health.capabilities(None, {"litert": VERSION})
     return lambda: structs.replace(fixed, disk_free_bytes=host.disk.free_bytes(host.state_dir))
+
+
+def _trial(config: Config) -> TrialLimits:
+    limits = config.limits
+    return TrialLimits(limits.check_seconds, limits.check_memory_bytes, config.runtime.threads, limits.hang_seconds)
 
 
 def _place(slot: str, config: Config) -> Place:

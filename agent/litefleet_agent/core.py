@@ -2,9 +2,11 @@
 
 The same code runs on a board, in a simulator and in property tests. A slot goes
 
-    fetching -> verifying -> checking -> building -> probation -> idle
+    fetching -> verifying -> checking -> probation -> building -> idle
 
-and every failure leads to waiting (for another try) or failed; when what failed already serves, the way leads through
+A model is checked in a process of its own and serves from there for its probation, so that nothing that it does can
+take the agent with it; once it is proven, it is built in the agent's process, where an inference costs less. Every
+failure leads to waiting (for another try) or failed; when what failed already serves, the way leads through
 `returning` first, which is the same forward path with its arguments swapped: the target is what was proven before.
 Serving is touched by two effects only, `Flip` and `EmptySlot`.
 
@@ -170,7 +172,7 @@ def _slot_desired(slot: Slot, desired: SlotDesired, *, newer: bool, now: float, 
     slot = replace(slot, code="", message="", failures=0, retry_at=None, deadline_at=deadline)
     if slot.step is Step.RETURNING:
         return replace(slot, then=None), []
-    if slot.step is Step.PROBATION and slot.current is not None:
+    if _is_on_trial(slot) and slot.current is not None:
         moved, more = _return(slot, None, now, policy)
         return moved, [fx.StopWork(slot.name), *more]
     moved, more = _follow(slot, now, policy)
@@ -287,25 +289,28 @@ def _verified(slot: Slot, event: ev.Verified, _now: float, _policy: RetryPolicy)
 
 
 def _checked(slot: Slot, _event: ev.Checked, _now: float, _policy: RetryPolicy) -> Moved:
+    """It stands ready in the child that checked it: let it serve from there. A way back needs no probation."""
+    target = _target(slot)
+    desired = slot.desired
+    if slot.way_back or desired is None:
+        return _build(slot)
+    watch = fx.StartProbation(slot.name, slot.ticket, target.digest, desired.gates, desired.probation_seconds)
+    return replace(slot, step=Step.PROBATION, serving=target), [fx.Flip(slot.name, slot.ticket), watch]
+
+
+def _passed(slot: Slot, _event: ev.ProbationPassed, _now: float, _policy: RetryPolicy) -> Moved:
+    return _build(slot)
+
+
+def _build(slot: Slot) -> Moved:
     return replace(slot, step=Step.BUILDING), [fx.StartBuild(slot.name, slot.ticket, _target(slot).digest)]
 
 
 def _built(slot: Slot, _event: ev.Built, now: float, policy: RetryPolicy) -> Moved:
-    target = _target(slot)
     flip = fx.Flip(slot.name, slot.ticket)
-    moved = replace(slot, serving=target)
-    if slot.way_back:
-        moved, more = _settle(moved, now, policy)
-        return moved, [flip, *more]
-    desired = slot.desired
-    if desired is None:
-        raise AssertionError("an update without a desired state")
-    watch = fx.StartProbation(slot.name, slot.ticket, target.digest, desired.gates, desired.probation_seconds)
-    return replace(moved, step=Step.PROBATION), [flip, watch]
-
-
-def _passed(slot: Slot, _event: ev.ProbationPassed, now: float, policy: RetryPolicy) -> Moved:
-    return _settle(replace(slot, failures=0), now, policy)
+    moved = replace(slot, serving=_target(slot), failures=slot.failures if slot.way_back else 0)
+    moved, more = _settle(moved, now, policy)
+    return moved, [flip, *more]
 
 
 def _settle(slot: Slot, now: float, policy: RetryPolicy) -> Moved:
@@ -332,8 +337,15 @@ def _step_failed(slot: Slot, event: ev.StepFailed, now: float, policy: RetryPoli
     return _fail(slot, event.code, event.message, now, policy)
 
 
-def _probation_failed(slot: Slot, event: ev.Misbehaved, now: float, policy: RetryPolicy) -> Moved:
-    return _fail(slot, event.code, event.message, now, policy)
+def _misbehaved(slot: Slot, event: ev.Misbehaved, now: float, policy: RetryPolicy) -> Moved:
+    if _is_on_trial(slot):
+        return _fail(slot, event.code, event.message, now, policy)
+    return _hung(slot, event, now, policy)
+
+
+def _is_on_trial(slot: Slot) -> bool:
+    """Whether what serves is the target, and not proven yet."""
+    return slot.step in (Step.PROBATION, Step.BUILDING) and not slot.way_back and slot.serving == slot.target
 
 
 def _fail(slot: Slot, code: str, message: str, now: float, policy: RetryPolicy) -> Moved:
@@ -399,7 +411,7 @@ def _target(slot: Slot) -> Artifact:
     return slot.target
 
 
-_INTERRUPTIBLE = frozenset({Step.FETCHING, Step.VERIFYING, Step.CHECKING, Step.BUILDING, Step.WAITING})
+_INTERRUPTIBLE = frozenset({Step.FETCHING, Step.VERIFYING, Step.CHECKING, Step.WAITING})
 Handler = Callable[[Slot, Any, float, RetryPolicy], Moved]
 """Takes the event that its row names."""
 TRANSITIONS: Mapping[tuple[Step, type[ev.SlotEvent]], Handler] = {
@@ -413,14 +425,14 @@ TRANSITIONS: Mapping[tuple[Step, type[ev.SlotEvent]], Handler] = {
     (Step.BUILDING, ev.Built): _built,
     (Step.BUILDING, ev.StepFailed): _step_failed,
     (Step.PROBATION, ev.ProbationPassed): _passed,
-    (Step.PROBATION, ev.Misbehaved): _probation_failed,
+    (Step.PROBATION, ev.Misbehaved): _misbehaved,
     (Step.RETURNING, ev.Built): _built,
     (Step.RETURNING, ev.StepFailed): _step_failed,
     (Step.IDLE, ev.Misbehaved): _hung,
     (Step.FETCHING, ev.Misbehaved): _hung,
     (Step.VERIFYING, ev.Misbehaved): _hung,
     (Step.CHECKING, ev.Misbehaved): _hung,
-    (Step.BUILDING, ev.Misbehaved): _hung,
+    (Step.BUILDING, ev.Misbehaved): _misbehaved,
     (Step.WAITING, ev.Misbehaved): _hung,
     (Step.FAILED, ev.Misbehaved): _hung,
 }

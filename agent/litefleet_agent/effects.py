@@ -29,7 +29,7 @@ class StartVerify(Struct, frozen=True):
 
 
 class StartCheck(Struct, frozen=True):
-    """Run the golden samples in a child process: `Checked` or `StepFailed`."""
+    """Have it ready in a child process, where it answered its golden samples: `Checked` or `StepFailed`."""
 
     slot: str
     ticket: int
@@ -45,7 +45,7 @@ class StartBuild(Struct, frozen=True):
 
 
 class Flip(Struct, frozen=True):
-    """Let what was built under `ticket` serve from the next inference on."""
+    """Let what was checked or built under `ticket` serve from the next inference on."""
 
     slot: str
     ticket: int

@@ -70,7 +70,7 @@ class Verified(Struct, frozen=True):
 
 
 class Checked(Struct, frozen=True):
-    """The artifact ran in a child process and answered its golden samples."""
+    """The artifact answered its golden samples in a child process, which stands ready to go on."""
 
     slot: str
     ticket: int

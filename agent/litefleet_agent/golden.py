@@ -44,6 +44,11 @@ def read_golden(path: Path, signature: Signature, *, limit: int | None = None) -
     ]
 
 
+def warm_up(samples: list[Golden], signature: Signature) -> list[Tensor]:
+    """Inputs to run a model on once, before it has to be fast."""
+    return samples[0].inputs if samples else [np.zeros(spec.shape, np.float32) for spec in signature.inputs]
+
+
 def _column(arrays: "np.lib.npyio.NpzFile", name: str, spec: TensorSpec) -> list[Tensor]:
     column = np.ascontiguousarray(arrays[name], dtype=np.float32)
     if column.shape[1:] != tuple(spec.shape[1:]):

@@ -16,10 +16,10 @@ FAR_S = 10 * 365 * 86_400.0
 """A clock this far past the program's own files is no clock to believe."""
 
 
-def rss_bytes() -> int | None:
-    """Memory of this process that is in RAM; None where the system doesn't tell."""
+def rss_bytes(pid: int | None = None) -> int | None:
+    """Memory of a process (this one unless told) that is in RAM; None where the system doesn't tell."""
     try:
-        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+        pages = int(Path(f"/proc/{pid or 'self'}/statm").read_text(encoding="ascii").split()[1])
     except (OSError, ValueError, IndexError):
         return None
     return pages * os.sysconf("SC_PAGE_SIZE")

@@ -13,6 +13,9 @@ ENOUGH = 20
 """Inferences below which a rate or a percentile says nothing before the time is over."""
 
 
+_FATAL = frozenset({Code.BAD_OUTPUT, Code.MODEL_CRASHED, Code.TIMEOUT, Code.MEMORY_LIMIT})
+
+
 @dataclass(frozen=True, slots=True)
 class Seen:
     """What happened so far."""
@@ -20,8 +23,9 @@ class Seen:
     answers: int
     errors: int
     latency_ms: Histogram
-    not_finite: bool
     rss_bytes: int | None
+    fatal: "Failing | None" = None
+    """What no model may do even once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,9 +37,9 @@ class Failing:
 
 
 def judge(seen: Seen, gates: Gates, *, over: bool) -> Failing | None:
-    """The first broken gate. NaN and memory break theirs at once, rates with `ENOUGH` inferences or once `over`."""
-    if seen.not_finite:
-        return Failing(Code.BAD_OUTPUT, "an output on live input holds NaN or infinity")
+    """The first broken gate. What is fatal, and memory, at once; rates with `ENOUGH` inferences or once `over`."""
+    if seen.fatal is not None:
+        return seen.fatal
     if gates.max_memory_bytes is not None and seen.rss_bytes is not None and seen.rss_bytes > gates.max_memory_bytes:
         return Failing(Code.MEMORY_LIMIT, f"{seen.rss_bytes} bytes of memory; the gate is {gates.max_memory_bytes}")
     tried = seen.answers + seen.errors
@@ -62,11 +66,13 @@ class Probation:
         self.ticket = ticket
         self.generation = generation
         self.ends_at = ends_at
+        self.passed = False
+        """Its time is over; it is watched on until the model serves for good."""
         self._gates = gates
         self._lock = threading.Lock()
         self._answers = 0
         self._errors = 0
-        self._not_finite = False
+        self._fatal: Failing | None = None
         self._latency = HistogramBuilder()
         self._latency_so_far = Histogram()
 
@@ -77,22 +83,23 @@ class Probation:
                 self._answers += 1
                 self._latency.add(observation.latency_ms)
 
-    def failed(self, generation: Generation, code: str) -> None:
+    def failed(self, generation: Generation, code: str, message: str) -> None:
         """Count a failure, unless it is the input's own: what no model could answer says nothing about this one."""
         if generation is self.generation and code != Code.BAD_MESSAGE:
             with self._lock:
                 self._errors += 1
-                self._not_finite = self._not_finite or code == Code.BAD_OUTPUT
+                if self._fatal is None and code in _FATAL:
+                    self._fatal = Failing(code, message)
 
     def verdict(self, now: float, rss_bytes: Callable[[], int | None]) -> Failing | None:
-        """The broken gate, if any, so far."""
+        """The broken gate, if any, so far. `rss_bytes` is that of the process that the model runs in."""
         with self._lock:
             self._latency_so_far = merge([self._latency_so_far, self._latency.freeze()])
             seen = Seen(
                 self._answers,
                 self._errors,
                 self._latency_so_far,
-                self._not_finite,
                 rss_bytes() if self._gates.max_memory_bytes is not None else None,
+                self._fatal,
             )
         return judge(seen, self._gates, over=now >= self.ends_at)

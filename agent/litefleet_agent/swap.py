@@ -2,7 +2,8 @@
 
 A `Generation` is a loaded model with its pre- and post-processing and its version: they flip together, and each
 inference uses exactly one. Building and warming happen elsewhere (`Builder`, on the builder thread); the main loop
-flips. What was flipped away is held ready until it is released, so that the way back costs as little as the way there.
+flips. What was flipped away is held ready until it is released, so that the way back costs as little as the way there,
+and an input that a model on trial can't answer is answered by the one before it.
 """
 
 import itertools
@@ -10,19 +11,20 @@ import logging
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Protocol
 
-import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
+from litefleet_agent import health
+from litefleet_agent.check import Verdict
 from litefleet_agent.errors import AgentError
-from litefleet_agent.golden import read_golden
+from litefleet_agent.golden import read_golden, warm_up
 from litefleet_agent.pipeline.postprocess import read
 from litefleet_agent.pipeline.preprocess import Preparation
 from litefleet_agent.runtime.interface import LoadedModel, ModelError, Runtime, Tensor, mismatch
 from litefleet_agent.slots import Slots
+from litefleet_agent.trial import TrialLimits, TrialModel, try_out
 from litefleet_protocol.codes import Code
 from litefleet_protocol.messages import ArtifactManifest
 
@@ -50,6 +52,12 @@ class Generation:
     busy_since: float | None = None
     abandoned: bool = False
     """It hung: whatever it still answers comes too late."""
+    stand_in: "Generation | None" = None
+    """For a model on trial: what it replaced, which answers what it can't."""
+
+    def rss_bytes(self) -> int | None:
+        """Resident memory of the process that it runs in."""
+        return self.model.rss_bytes if isinstance(self.model, TrialModel) else health.rss_bytes()
 
     def __post_init__(self) -> None:
         self.prepare = Preparation(self.manifest.preprocess, self.model.signature.inputs)
@@ -87,7 +95,7 @@ class Observer(Protocol):
         """An inference gave an answer."""
         ...
 
-    def failed(self, generation: Generation, code: str) -> None:
+    def failed(self, generation: Generation, code: str, message: str) -> None:
         """An inference failed."""
         ...
 
@@ -133,12 +141,28 @@ class HotSlot:
         try:
             answer = self._run(generation, raw)
         except ModelError as e:
-            self._tell_failed(generation, e.code)
-            raise
+            failed = e
+        else:
+            self._tell_answered(generation.number, answer)
+            return answer
         finally:
             generation.busy_since = None
             generation.lock.release()
-        self._tell_answered(generation.number, answer)
+        self._tell_failed(generation, failed)
+        return self._answer_instead(generation.stand_in, raw, failed)
+
+    def _answer_instead(self, stand_in: Generation | None, raw: NDArray[Any], failed: ModelError) -> Answer:
+        """What a model on trial could not answer is answered by the one before it, unless that can't either."""
+        if stand_in is None or not stand_in.lock.acquire(timeout=self._hang_s):
+            raise failed
+        try:
+            answer = self._run(stand_in, raw)
+        except ModelError:
+            raise failed from None
+        finally:
+            stand_in.busy_since = None
+            stand_in.lock.release()
+        self._tell_answered(stand_in.number, answer)
         return answer
 
     def _enter(self) -> Generation:
@@ -182,9 +206,9 @@ class HotSlot:
         for observer in self._observers:
             observer.answered(observation)
 
-    def _tell_failed(self, generation: Generation, code: str) -> None:
+    def _tell_failed(self, generation: Generation, error: ModelError) -> None:
         for observer in self._observers:
-            observer.failed(generation, code)
+            observer.failed(generation, error.code, str(error))
 
     def _gap_ms(self, number: int) -> float:
         now = self._clock()
@@ -219,6 +243,8 @@ class HotSlot:
         if before is None or self._abandon_if_hung(before):
             return before is not None
         self._held[before.artifact] = before
+        if isinstance(self._live.model, TrialModel):
+            self._live.stand_in = before
         return False
 
     def release(self) -> None:
@@ -251,10 +277,10 @@ class HotSlot:
 class Builder:
     """Loads and warms generations, off the hot path."""
 
-    def __init__(self, slots: Slots, runtime: Runtime, *, threads: int) -> None:
+    def __init__(self, slots: Slots, runtime: Runtime, trial: TrialLimits) -> None:
         self._slots = slots
         self._runtime = runtime
-        self._threads = threads
+        self._trial = trial
 
     def build(self, digest: str) -> Generation:
         """A generation that is ready to serve at full speed: loaded, compared with its manifest, run once.
@@ -266,16 +292,20 @@ class Builder:
         folder = self._slots.complete(digest)
         files = {f.name: f.digest for f in manifest.files}
         path = folder.file("model.tflite")
-        model = self._runtime.load(path, threads=self._threads, digest=files.get(path.name, ""))
+        model = self._runtime.load(path, threads=self._trial.threads, digest=files.get(path.name, ""))
         different = mismatch(manifest.signature, model.signature)
         if different is not None:
             raise ModelError(*different)
-        model.infer(self._warm_up(folder.file("golden.npz"), manifest, model))
+        golden = read_golden(folder.file("golden.npz"), manifest.signature, limit=1) if "golden.npz" in files else []
+        model.infer(warm_up(golden, manifest.signature))
         return Generation(digest, manifest.version, manifest, model)
 
-    def _warm_up(self, golden: Path, manifest: ArtifactManifest, model: LoadedModel) -> list[Tensor]:
-        if any(f.name == "golden.npz" for f in manifest.files):
-            samples = read_golden(golden, manifest.signature, limit=1)
-            if samples:
-                return samples[0].inputs
-        return [np.zeros(spec.shape, np.float32) for spec in model.signature.inputs]
+    def try_out(self, digest: str) -> tuple[Verdict, Generation | None]:
+        """Check an artifact in a child; after a good verdict, a generation that serves from there.
+
+        Raises:
+            AgentError: the artifact is damaged.
+        """
+        manifest = self._slots.manifest(digest)
+        verdict, model = try_out(self._slots.complete(digest).path, manifest.signature, self._trial)
+        return verdict, Generation(digest, manifest.version, manifest, model) if model is not None else None

@@ -72,7 +72,7 @@ class Meter:
             if label and (label in window.classes or len(window.classes) < MAX_CLASSES):
                 window.classes[label] = window.classes.get(label, 0) + 1
 
-    def failed(self, generation: Generation, code: str) -> None:  # noqa: ARG002 - windows count errors, not their codes
+    def failed(self, generation: Generation, code: str, message: str) -> None:  # noqa: ARG002 - windows only count
         """Count a failed inference."""
         with self._lock:
             self._window(generation.number, generation.artifact, generation.version).errors += 1
@@ -81,7 +81,7 @@ class Meter:
     def input_failed(self, generation: Generation | None) -> None:
         """Count an input that could not be decoded: an error of the slot, but nothing that a model did."""
         if generation is not None:
-            self.failed(generation, Code.BAD_MESSAGE)
+            self.failed(generation, Code.BAD_MESSAGE, "")
 
     def missed(self, generation: Generation | None, inputs: int) -> None:
         """Count inputs that were due by the source's rate while something else was still being answered."""

@@ -22,12 +22,19 @@ def put(tmp_path, made):
     return folder.path
 
 
+def tried(tmp_path, made, limits=LIMITS):
+    """The verdict on an artifact; a good one comes with a model that answers."""
+    verdict, trial = try_out(put(tmp_path, made), made.manifest.signature, limits)
+    assert (trial is not None) == (verdict.code == "")
+    return verdict
+
+
 def model(name: str) -> bytes:
     return (DATA / name).read_bytes()
 
 
 def test_good_float_model_passes_with_all_its_samples(tmp_path, key):
-    verdict = try_out(put(tmp_path, make_from(key, "a.tflite")), LIMITS)
+    verdict = tried(tmp_path, make_from(key, "a.tflite"))
     assert (verdict.code, verdict.samples) == ("", 3)
     assert verdict.worst < 1e-6
 
@@ -37,7 +44,7 @@ def test_quantized_model_passes_through_its_own_quantization(tmp_path, key):
         inputs=(TensorSpec(name="x", shape=(1, 4), dtype="int8"),),
         outputs=(TensorSpec(name="z", shape=(1, 3), dtype="int8"),),
     )
-    assert try_out(put(tmp_path, make_from(key, "int8.tflite", signature=signature)), LIMITS).code == ""
+    assert tried(tmp_path, make_from(key, "int8.tflite", signature=signature)).code == ""
 
 
 CASES = {
@@ -59,28 +66,29 @@ CASES = {
 
 @pytest.mark.parametrize("code", CASES)
 def test_bad_model_gets_its_code(tmp_path, key, code):
-    assert try_out(put(tmp_path, CASES[code](key)), LIMITS).code == code
+    assert tried(tmp_path, CASES[code](key)).code == code
 
 
 def test_model_that_never_returns_times_out(tmp_path, key):
     made = make(key, model("hang-4.tflite"), WIDE_GOLDEN, signature=WIDE_SIGNATURE, postprocess=RAW)
-    assert try_out(put(tmp_path, made), TrialLimits(seconds=3, memory_bytes=1024**3)).code == "Timeout"
+    assert tried(tmp_path, made, TrialLimits(seconds=3, memory_bytes=1024**3)).code == "Timeout"
 
 
 def test_more_labels_than_classes_is_a_changed_signature(tmp_path, key):
     made = make_from(key, "a.tflite", postprocess=Postprocess(labels=(*LABELS, "three")))
-    assert try_out(put(tmp_path, made), LIMITS).code == "SignatureChanged"
+    assert tried(tmp_path, made).code == "SignatureChanged"
 
 
 def test_file_changed_after_fetching_is_a_digest_mismatch(tmp_path, key):
-    path = put(tmp_path, make_from(key, "a.tflite"))
+    made = make_from(key, "a.tflite")
+    path = put(tmp_path, made)
     damaged = path / "files" / "model.tflite"
     data = bytearray(damaged.read_bytes())
     data[-1] ^= 1
     damaged.write_bytes(data)
-    assert try_out(path, LIMITS).code == "DigestMismatch"
+    assert try_out(path, made.manifest.signature, LIMITS)[0].code == "DigestMismatch"
 
 
 def test_golden_file_of_another_shape_is_a_mismatch(tmp_path, key):
     golden = npz(x0=np.ones((2, 5), np.float32), y0=np.ones((2, 3), np.float32))
-    assert try_out(put(tmp_path, make(key, model("a.tflite"), golden)), LIMITS).code == "GoldenMismatch"
+    assert tried(tmp_path, make(key, model("a.tflite"), golden)).code == "GoldenMismatch"

@@ -83,10 +83,10 @@ def test_update_goes_through_every_step_in_order():
     board = Board()
     steps = []
     board.take(desired({"digits": A}))
-    for step in (Step.FETCHING, Step.VERIFYING, Step.CHECKING, Step.BUILDING, Step.PROBATION, Step.IDLE):
+    for step in (Step.FETCHING, Step.VERIFYING, Step.CHECKING, Step.PROBATION, Step.BUILDING, Step.IDLE):
         board.until(step)
         steps.append(board.phase())
-    assert steps == ["Preparing", "Preparing", "Preparing", "Applying", "Verifying", "Updated"]
+    assert steps == ["Preparing", "Preparing", "Applying", "Verifying", "Verifying", "Updated"]
     assert board.slot().current == Artifact(A, "v-a")
 
 
@@ -277,6 +277,34 @@ def test_failed_probation_goes_back_to_what_was_proven():
     board.take(ev.Built("digits", board.slot().ticket))
     assert [type(e) for e in board.log][:2] == [fx.Flip, fx.Settle]
     assert (board.slot().serving.digest, board.phase(), board.slot().code) == (A, "Failed", "BadOutput")
+
+
+def test_model_that_misbehaves_after_its_probation_and_before_it_is_built_goes_back():
+    board = serving_a()
+    board.take(desired({"digits": B}, counter=2))
+    board.until(Step.BUILDING)
+    board.take(ev.Misbehaved("digits", B, "ModelCrashed", "why"))
+    assert board.phase() == "RollingBack"
+    board.until(Step.FAILED)
+    assert (board.slot().serving.digest, board.slot().code) == (A, "ModelCrashed")
+
+
+def test_proven_model_that_can_not_be_built_goes_back():
+    board = serving_a()
+    board.take(desired({"digits": B}, counter=2))
+    board.until(Step.BUILDING)
+    board.fail("MemoryLimit")
+    assert (board.slot().step, board.slot().target.digest) == (Step.RETURNING, A)
+
+
+def test_deadline_does_not_stop_what_serves_on_trial():
+    board = serving_a()
+    board.take(desired({"digits": SlotDesired(artifact=B, version="v-b", deadline_seconds=60)}, counter=2))
+    board.until(Step.BUILDING)
+    board.now = 61.0
+    board.take(ev.Tick())
+    board.until(Step.IDLE)
+    assert board.slot().serving.digest == B
 
 
 def test_failed_probation_with_a_failed_code_is_tried_again_after_the_way_back():

@@ -82,7 +82,10 @@ class Machine:
                 self.feed(ev.Verified(slot, ticket, "v"))
             case fx.StartCheck(slot, ticket, digest):
                 self.checked.add(digest)
-                self.feed(ev.Checked(slot, ticket))
+                known = self.state.slots.get(slot)
+                if known and known.ticket == ticket:
+                    self.parked[ticket] = digest
+                    self.feed(ev.Checked(slot, ticket))
             case fx.StartBuild(slot, ticket, digest):
                 known = self.state.slots.get(slot)
                 if known and known.ticket == ticket:

@@ -10,10 +10,8 @@ import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema
 
-from litefleet_agent.trial import try_out
-
 from .artifacts import DATA, golden_for, make
-from .test_check import LIMITS, put
+from .test_check import tried
 
 Change = Callable[[Any], None]
 
@@ -93,7 +91,7 @@ def newer_version(model: Any) -> None:
 )
 def test_a_malformed_model_costs_the_child_and_gets_a_code(tmp_path, key, change, code, says):
     made = make(key, changed(change), golden_for(DATA / "small.tflite"))
-    verdict = try_out(put(tmp_path, made), LIMITS)
+    verdict = tried(tmp_path, made)
     assert verdict.code == code, verdict
     assert says in verdict.message
 
@@ -109,5 +107,5 @@ def cut_off(data: bytes) -> bytes:
 @pytest.mark.parametrize("damage", [no_identifier, cut_off])
 def test_a_file_that_is_no_model_is_a_format_mismatch(tmp_path, key, damage):
     model = damage((DATA / "small.tflite").read_bytes())
-    verdict = try_out(put(tmp_path, make(key, model, golden_for(DATA / "small.tflite"))), LIMITS)
+    verdict = tried(tmp_path, make(key, model, golden_for(DATA / "small.tflite")))
     assert verdict.code == "FormatMismatch", verdict

@@ -2,7 +2,7 @@
 
 import pytest
 
-from litefleet_agent.probation import ENOUGH, Probation, Seen, judge
+from litefleet_agent.probation import ENOUGH, Failing, Probation, Seen, judge
 from litefleet_agent.swap import Observation
 from litefleet_protocol.histogram import HistogramBuilder
 from litefleet_protocol.messages import Gates
@@ -17,8 +17,8 @@ def latencies(*values):
     return builder.freeze()
 
 
-def seen(answers=100, errors=0, latency=(1.0,), nan=False, rss=None):
-    return Seen(answers, errors, latencies(*latency), nan, rss)
+def seen(answers=100, errors=0, latency=(1.0,), rss=None, fatal=None):
+    return Seen(answers, errors, latencies(*latency), rss, fatal)
 
 
 GATES = Gates(max_latency_ms=10, max_error_rate=0.01, max_memory_bytes=1000)
@@ -29,7 +29,7 @@ GATES = Gates(max_latency_ms=10, max_error_rate=0.01, max_memory_bytes=1000)
     [
         (seen(), True, None),
         (seen(answers=0, latency=()), True, None),
-        (seen(nan=True), False, "BadOutput"),
+        (seen(fatal=Failing("BadOutput", "NaN")), False, "BadOutput"),
         (seen(rss=1001), False, "MemoryLimit"),
         (seen(rss=1000), False, None),
         (seen(answers=98, errors=2), False, "ErrorRate"),
@@ -61,7 +61,7 @@ def test_only_the_model_on_trial_counts():
     probation = Probation(1, trial, GATES, ends_at=10.0)
     for _ in range(50):
         probation.answered(observation(other, 500.0))
-        probation.failed(other, "Internal")
+        probation.failed(other, "Internal", "")
         probation.answered(observation(trial, 1.0))
     assert probation.verdict(11.0, lambda: 0) is None
 
@@ -81,5 +81,14 @@ def test_input_that_no_model_could_answer_does_not_count_against_the_one_on_tria
     trial = generation("v2")
     probation = Probation(1, trial, GATES, ends_at=10.0)
     for _ in range(50):
-        probation.failed(trial, "BadMessage")
+        probation.failed(trial, "BadMessage", "")
     assert probation.verdict(11.0, lambda: 0) is None
+
+
+@pytest.mark.parametrize("code", ["BadOutput", "ModelCrashed", "Timeout", "MemoryLimit"])
+def test_what_no_model_may_do_ends_a_probation_at_once_with_its_reason(code):
+    trial = generation("v2")
+    probation = Probation(1, trial, GATES, ends_at=10.0)
+    probation.failed(trial, code, "why")
+    probation.failed(trial, "ErrorRate", "what came after")
+    assert probation.verdict(0.0, lambda: 0) == Failing(code, "why")

@@ -13,12 +13,15 @@ from litefleet_agent.runtime.litert import LiteRT
 from litefleet_agent.slots import Slots
 from litefleet_agent.swap import Builder, HotSlot, NoModelError
 from litefleet_agent.telemetry import Meter
+from litefleet_agent.trial import TrialLimits
 from litefleet_protocol.codes import Code
 from litefleet_protocol.tensors import Preprocess
 
 from .artifacts import DATA, make, make_from
 from .broker import until
 from .models import Scripted, generation
+
+LIMITS = TrialLimits(seconds=60, memory_bytes=1024**3)
 
 
 @pytest.fixture
@@ -58,7 +61,7 @@ def test_swaps_under_load_lose_and_mix_nothing(tmp_path, key):
     }
     for artifact in made.values():
         put(slots, artifact)
-    builder = Builder(slots, LiteRT(), threads=1)
+    builder = Builder(slots, LiteRT(), LIMITS)
     x = np.array([1, 0, 0, 0], np.float32)
     expected = {
         v: g.model.infer([(x * g.manifest.preprocess.scale).reshape(1, 4).astype(np.float32)])[0]
@@ -163,7 +166,7 @@ def test_build_refuses_a_file_that_changed_on_the_disk(tmp_path, key):
     path = slots.complete(made.digest).file("model.tflite")
     path.write_bytes(path.read_bytes()[:-1] + b"?")
     with pytest.raises(ModelError) as caught:
-        Builder(slots, LiteRT(), threads=1).build(made.digest)
+        Builder(slots, LiteRT(), LIMITS).build(made.digest)
     assert caught.value.code == "DigestMismatch"
 
 
@@ -171,7 +174,7 @@ def test_build_works_without_golden_samples(tmp_path, key, hot):
     slots = Slots(Disk(), tmp_path)
     made = make(key, (DATA / "small.tflite").read_bytes(), None)
     put(slots, made)
-    serve(hot, Builder(slots, LiteRT(), threads=1).build(made.digest))
+    serve(hot, Builder(slots, LiteRT(), LIMITS).build(made.digest))
     assert hot.infer(np.array([0, 0, 1, 0], np.float32)).label == "two"
 
 
