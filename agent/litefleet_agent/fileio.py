@@ -9,11 +9,16 @@ import errno
 import fcntl
 import os
 import shutil
+import stat
 from collections.abc import Callable
 from pathlib import Path
 
 Hook = Callable[[str, Path], None]
 """Called with the operation's name and path before each primitive operation; raising there simulates a kill."""
+
+
+_PIECE = 4096
+"""Read at once when looking for the end of the last line: longer than a line, most of the time."""
 
 
 def _no_hook(_operation: str, _path: Path) -> None:
@@ -155,7 +160,8 @@ class Disk:
 class LineFile:
     """Lines for people and programs, added without waiting for the disk: for answers, not for state.
 
-    The file stays open between lines, which costs half as much as opening it anew; one that was moved away or removed
+    A line that a kill or a power cut tore is cut off when the file is opened again, or the next would continue it. The
+    file stays open between lines, which costs half as much as opening it anew; one that was moved away or removed
     is noticed, and its place taken by a new one. Not thread-safe.
     """
 
@@ -190,7 +196,25 @@ class LineFile:
         descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
         made = os.fstat(descriptor)
         self._descriptor, self._opened = descriptor, (made.st_dev, made.st_ino)
+        if stat.S_ISREG(made.st_mode):
+            whole = _end_of_last_line(self._path, made.st_size)
+            if whole < made.st_size:
+                self._before("truncate", self._path)
+                os.ftruncate(descriptor, whole)
         return descriptor
+
+
+def _end_of_last_line(path: Path, size: int) -> int:
+    """Bytes of a file of `size` bytes up to and including its last line feed."""
+    with path.open("rb", buffering=0) as file:
+        while size:
+            start = max(0, size - _PIECE)
+            file.seek(start)
+            found = (file.read(size - start) or b"").rfind(b"\n")
+            if found >= 0:
+                return start + found + 1
+            size = start
+    return 0
 
 
 def _write_all(descriptor: int, data: bytes) -> None:

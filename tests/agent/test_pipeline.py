@@ -217,6 +217,26 @@ def test_line_that_a_full_disk_took_in_part_is_cut_off_again(tmp_path, monkeypat
     assert [json.loads(line)["seq"] for line in path.read_text().splitlines()] == [0, 2]
 
 
+@pytest.mark.parametrize("torn", [b'{"seq":1,"inp', b"\0" * 9000], ids=["half a line", "pages without content"])
+def test_line_that_a_kill_tore_is_cut_off_by_the_next_run(tmp_path, torn):
+    path = tmp_path / "answers.jsonl"
+    sink = FileSink(Disk(), path)
+    sink.write(Unanswered(0, "a", "why"))
+    sink.close()
+    with path.open("ab") as file:
+        file.write(torn)
+    sink.write(Unanswered(1, "b", "why"))
+    assert [json.loads(line)["seq"] for line in path.read_text().splitlines()] == [0, 1]
+
+
+def test_file_of_nothing_but_a_torn_line_begins_anew(tmp_path):
+    path = tmp_path / "answers.jsonl"
+    path.write_bytes(b'{"seq":0')
+    sink = FileSink(Disk(), path)
+    sink.write(Unanswered(0, "a", "why"))
+    assert [json.loads(line)["seq"] for line in path.read_text().splitlines()] == [0]
+
+
 def test_answers_go_on_in_a_new_file_when_theirs_is_rotated_or_removed(tmp_path):
     path = tmp_path / "answers.jsonl"
     sink = FileSink(Disk(), path)
