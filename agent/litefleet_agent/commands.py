@@ -78,7 +78,6 @@ def _status(given: argparse.Namespace) -> None:
     disk = Disk()
     who = identity.load(disk, given.state_dir)
     remembered = Pointers(disk, given.state_dir).load()
-    last = disk.read(given.state_dir / "reported.json")
     if given.json:
         whole = {
             "device": who.device,
@@ -86,7 +85,7 @@ def _status(given: argparse.Namespace) -> None:
             "fleet": who.fleet,
             "class": who.device_class,
             "remembered": remembered,
-            "lastReport": msgspec.json.decode(last) if last else None,
+            "lastReport": _report(disk.read(given.state_dir / "reported.json")),
         }
         _say(msgspec.json.format(msgspec.json.encode(whole), indent=2).decode())
         return
@@ -97,6 +96,14 @@ def _status(given: argparse.Namespace) -> None:
         wanted = f"{slot.desired.version} {_short(slot.desired.artifact)}" if slot.desired else "nothing"
         bad = f"; bad: {', '.join(f'{_short(d)} ({c})' for d, c in slot.bad.items())}" if slot.bad else ""
         _say(f"  {name}: serves {current}, desired {wanted}{bad}")
+
+
+def _report(kept: bytes | None) -> object:
+    """The last report; None when there is none, or a power cut tore it: it is kept without waiting for the disk."""
+    try:
+        return msgspec.json.decode(kept or b"null")
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return None
 
 
 def _short(digest: str) -> str:
