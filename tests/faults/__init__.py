@@ -4,11 +4,13 @@ Each fault is a measure: its figures say how often it was done, what was lost an
 `make faults` runs them whole and writes docs/faults.md.
 """
 
+from tests.faults.agent_kills import agent_kills
 from tests.faults.bad_models import bad_models
 from tests.faults.mutants import mutants
 from tests.figures import Measure
 
 FAULTS: dict[str, Measure] = {
+    "agent-kills": agent_kills,
     "bad-models": bad_models,
     "mutants": mutants,
 }

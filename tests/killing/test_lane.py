@@ -1,0 +1,72 @@
+"""Real agents under the shim: they die where they are told to, and one that forgets to sync is found out."""
+
+from contextlib import closing
+
+import pytest
+
+from tests.killing import trace
+from tests.killing.building import build
+from tests.killing.forkserver import ForkServer
+from tests.killing.judging import broken_promises
+from tests.killing.lane import Lane, contents, last_report, saved
+from tests.killing.powercut import Disk
+from tests.killing.scenarios import SCENARIOS, expected
+from tests.killing.trace import Point
+
+INSTALL = next(s for s in SCENARIOS if s.name == "first install")
+RENAMED = Point("rename", "state/state.json", 1)
+
+
+@pytest.fixture(scope="module")
+def start(tmp_path_factory):
+    """Makes lanes with a program of one's choice, over one fork server."""
+    folder = tmp_path_factory.mktemp("killing")
+    built = build(folder)
+    with closing(ForkServer(folder, built.shim, built.launcher)) as server:
+
+        def lane(*program: str) -> Lane:
+            return Lane(tmp_path_factory.mktemp("lane"), server, expected(), program or ("litefleet_agent.main",))
+
+        yield lane
+
+
+def test_agent_dies_before_the_operation_and_no_later(start, tmp_path):
+    with closing(start()) as lane:
+        life = lane.live(INSTALL, lane.base(INSTALL), RENAMED)
+        left = contents(lane.keep(tmp_path / "left"))
+    assert life.killed
+    assert life.operations[-2].name == "fsync"
+    assert "state/.state.json.new" in left
+    assert "state/state.json" not in left
+
+
+def test_write_is_torn_where_the_point_says(start, tmp_path):
+    with closing(start()) as lane:
+        life = lane.live(INSTALL, lane.base(INSTALL), Point("write", "state/.state.json.new", 1, keep=7))
+        left = contents(lane.keep(tmp_path / "left"))
+    assert life.killed
+    assert len(left["state/.state.json.new"]) == 7
+
+
+def test_life_without_a_point_comes_to_where_it_must_and_its_trace_has_the_points(start):
+    with closing(start()) as lane:
+        life = lane.live(INSTALL, lane.base(INSTALL))
+    assert life.converged
+    assert not life.killed
+    found = trace.points(life.operations, most=8)
+    assert RENAMED in found
+    assert {point.name for point in found} >= {"open", "write", "fsync", "rename", "mkdir"}
+
+
+@pytest.mark.parametrize("forgotten", ["nothing", "directories", "files"])
+def test_power_cut_finds_out_an_agent_that_forgets_to_sync(start, tmp_path, forgotten):
+    program = () if forgotten == "nothing" else ("tests.killing.forgetful", forgotten)
+    with closing(start(*program)) as lane:
+        base = lane.base(INSTALL)
+        life = lane.live(INSTALL, base)
+        told = last_report(lane.folder)
+    assert life.converged, life.end
+    disk = Disk(base)
+    disk.replay(life.operations)
+    disk.after_power_cut(tmp_path / "cut", None)
+    assert bool(broken_promises(told, saved(tmp_path / "cut"))) is (forgotten != "nothing")
