@@ -170,6 +170,8 @@ class Slots:
         if complete.path.is_dir():
             self._disk.remove(partial.path)
             self._disk.rename(complete.path, partial.path)
+        # A power cut may have kept the manifest, by which a fetch is resumed, and taken the folder beside it.
+        self._disk.make_directory(partial.path / "files")
         return partial
 
     def finish(self, digest: str, manifest: ArtifactManifest) -> None:

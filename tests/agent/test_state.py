@@ -98,3 +98,13 @@ def test_fetch_that_is_killed_over_and_over_still_comes_to_its_end(tmp_path, key
         complete = Slots(Disk(), tmp_path).complete(made.digest).path.is_dir()
         assert complete is Slots(Disk(), tmp_path).holds(made.digest)
     assert Slots(Disk(), tmp_path).holds(made.digest)
+
+
+def test_fetch_comes_to_its_end_when_a_power_cut_kept_the_manifest_alone(tmp_path, key):
+    made = make(key, bytes(range(256)) * 20, b"golden" * 100, chunk_bytes=2048)
+    slots = Slots(Disk(), tmp_path)
+    folder = slots.reopen(made.digest)
+    folder.keep_manifest(made.envelope)
+    (folder.path / "files").rmdir()
+    fetch_whole(Disk(), tmp_path, made)
+    assert slots.holds(made.digest)
