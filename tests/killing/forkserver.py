@@ -58,6 +58,8 @@ def _guard(asker: socket.socket) -> None:
     """Fork what was asked for, and tell how it ended; kill it when nobody wants to know any more."""
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     message, streams, _, _ = socket.recv_fds(asker, 65536, 3)
+    if not message:  # killed before it could ask
+        os._exit(0)
     child = os.fork()
     if child == 0:
         asker.close()
