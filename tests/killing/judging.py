@@ -103,3 +103,8 @@ def broken_promises(told: Reported | None, remembered: Saved) -> list[str]:
         if not over and kept.attempts.get(slot.desired or "", 0) < slot.attempts:
             broken.append(f"{name}: forgot attempt {slot.attempts}")
     return broken
+
+
+def forgotten_windows(kept: Sequence[tuple[str, int]], left: Sequence[tuple[str, int]]) -> list[str]:
+    """Telemetry that was on the disk and isn't after a power cut; the last may have been under way to it."""
+    return [f"telemetry {window} is gone" for window in kept[:-1] if window not in left]

@@ -1,24 +1,21 @@
 """A board with a broker and a controller of its own, whose agent lives as often as it is killed. One thread each."""
 
 import json
-import os
 import shutil
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import msgspec
 import numpy as np
 
-from litefleet_agent.state import Saved, SavedSlot
 from litefleet_protocol import codec, envelope, topics
 from litefleet_protocol.envelope import PayloadType
-from litefleet_protocol.errors import ProtocolError
 from litefleet_protocol.messages import Desired, Reported, SlotDesired
 from tests.agent.world import DEVICE, World
 from tests.killing import trace
 from tests.killing.forkserver import ForkServer
+from tests.killing.image import last_report, leftovers, saved, windows
 from tests.killing.judging import Oracle, Verdict, judge
 from tests.killing.scenarios import INPUTS, Scenario, artifacts
 from tests.killing.trace import Operation, Point
@@ -42,6 +39,8 @@ class Life:
     converged: bool
     took_s: float
     verdicts: list[Verdict]
+    gone: list[str]
+    """Telemetry that waited when it began, and that nobody has acknowledged."""
     end: str
     """The last words of its log when it did not end as it should; else empty."""
 
@@ -146,8 +145,9 @@ class Lane:
         """From the disk in `image` until the agent dies at `point`, or else until it stands where it must, and is killed."""
         self._restore(image)
         before = self._answers()
-        remembered = self._saved()
-        boot = self._report().boot_id if self._report() else ""
+        remembered = saved(self.folder).slots
+        told = last_report(self.folder)
+        waiting = windows(self.folder)
         log = self.folder / "trace"
         log.unlink(missing_ok=True)
         words = self.folder / "agent.log"
@@ -157,7 +157,7 @@ class Lane:
             process = self._server.run([*self._armed(log, point), *run], output.fileno())
         converged = False
         while not process.ended(0.01) and time.monotonic() - began < PATIENCE_S:
-            if converged := self._stands(scenario, boot, before):
+            if converged := self._stands(scenario, told, before):
                 break
         took = time.monotonic() - began
         process.kill()
@@ -167,9 +167,12 @@ class Lane:
         verdicts = [
             judge(slot, before[slot], after[slot], remembered.get(slot), scenario, self._oracle) for slot in SLOTS
         ]
+        gone = [f"telemetry {window} is gone" for window in waiting if window not in windows(self.folder)]
         fine = (converged or killed) and b"Traceback" not in words.read_bytes() and process.exit == -9
         end = "" if fine else f"exit {process.exit}: {words.read_text()[-2000:]}"
-        return Life(operations, killed, converged, took, verdicts, end)
+        if converged and (kept := leftovers(self.folder)):
+            end += f"kept on the disk for ever: {sorted(kept)}"
+        return Life(operations, killed, converged, took, verdicts, gone, end)
 
     def _armed(self, log: Path, point: Point | None) -> list[str]:
         prefixes = ":".join(str(self.folder / name) for name in _DISK)
@@ -194,18 +197,18 @@ class Lane:
             return f"status --json said: {text[-1000:]}"
         return "" if process.exit == 0 else f"status --json: exit {process.exit}"
 
-    def _stands(self, scenario: Scenario, boot: str, before: Mapping[str, bytes]) -> bool:
-        report = self._report()
-        if report is None or report.boot_id == boot or report.counter != scenario.counter:
+    def _stands(self, scenario: Scenario, told: Reported | None, before: Mapping[str, bytes]) -> bool:
+        report = last_report(self.folder)
+        if report is None or (told and report.boot_id == told.boot_id) or report.counter != scenario.counter:
             return False
-        kept_slots = self._saved()
+        kept_slots = saved(self.folder).slots
         answers = self._answers()
         if set(report.slots) != set(scenario.after):
             return False
         for slot, model in scenario.after.items():
             digest = self._made[model].digest
-            told, kept = report.slots.get(slot), kept_slots.get(slot)
-            if told is None or (told.phase, told.current) != (scenario.phase(slot), digest):
+            reported, kept = report.slots.get(slot), kept_slots.get(slot)
+            if reported is None or (reported.phase, reported.current) != (scenario.phase(slot), digest):
                 return False
             if kept is None or kept.current is None or kept.current.digest != digest:
                 return False
@@ -217,35 +220,3 @@ class Lane:
     def _answers(self) -> dict[str, bytes]:
         files = {slot: self.folder / "answers" / f"{slot}.jsonl" for slot in SLOTS}
         return {slot: path.read_bytes() if path.exists() else b"" for slot, path in files.items()}
-
-    def _saved(self) -> dict[str, SavedSlot]:
-        return dict(saved(self.folder).slots)
-
-    def _report(self) -> Reported | None:
-        return last_report(self.folder)
-
-
-def saved(image: Path) -> Saved:
-    """What the pointer file says; nothing when there is none that can be read."""
-    try:
-        return msgspec.json.decode((image / "state" / "state.json").read_bytes(), type=Saved)
-    except (OSError, msgspec.MsgspecError):
-        return Saved()
-
-
-def last_report(image: Path) -> Reported | None:
-    """What the board told the controller last, as it noted it."""
-    try:
-        return codec.decode(Reported, (image / "state" / "reported.json").read_bytes())
-    except (OSError, ProtocolError):
-        return None
-
-
-def contents(image: Path) -> dict[str, bytes | None]:
-    """Everything on a disk; None for a directory."""
-    found: dict[str, bytes | None] = {}
-    for folder, names, files in os.walk(image):
-        at = Path(folder).relative_to(image)
-        found |= {str(at / name): None for name in names}
-        found |= {str(at / name): (Path(folder) / name).read_bytes() for name in files}
-    return found

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.killing import trace
-from tests.killing.judging import broken_promises
-from tests.killing.lane import Lane, Life, contents, last_report, saved
+from tests.killing.image import contents, last_report, saved, windows
+from tests.killing.judging import broken_promises, forgotten_windows
+from tests.killing.lane import Lane, Life
 from tests.killing.powercut import Disk
 from tests.killing.scenarios import Scenario
 from tests.killing.trace import Point
@@ -113,7 +114,9 @@ def _restart(
         kind,
         sum(v.answers for v in verdicts),
         [w for v in verdicts for w in v.wrong],
-        [lost for v in verdicts for lost in v.lost],
+        [lost for v in verdicts for lost in v.lost]
+        + [gone for one in (*lives, life) for gone in one.gone]
+        + forgotten_windows(windows(told), windows(image)),
         broken_promises(last_report(told), saved(image)),
         stuck + "; ".join(words for words in (said, *(one.end for one in (*lives, life))) if words),
         life.took_s,

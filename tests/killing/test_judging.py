@@ -8,7 +8,7 @@ import pytest
 from litefleet_agent.health import capabilities
 from litefleet_agent.state import Artifact, Saved, SavedSlot
 from litefleet_protocol.messages import Reported, SlotReported
-from tests.killing.judging import Oracle, broken_promises, judge
+from tests.killing.judging import Oracle, broken_promises, forgotten_windows, judge
 from tests.killing.scenarios import INPUTS, Scenario
 
 ORACLE = Oracle(
@@ -118,3 +118,9 @@ def test_broken_promise_is_found(told, saved, complaint):
 )
 def test_kept_promise_is_none_broken(saved):
     assert broken_promises(report(), saved) == []
+
+
+def test_telemetry_may_lack_what_was_being_written_when_the_power_went_and_no_more():
+    kept = [("boot", 1), ("boot", 2), ("boot", 3)]
+    assert forgotten_windows(kept, kept[:2]) == []
+    assert forgotten_windows(kept, kept[2:]) == ["telemetry ('boot', 1) is gone", "telemetry ('boot', 2) is gone"]

@@ -7,8 +7,9 @@ import pytest
 from tests.killing import trace
 from tests.killing.building import build
 from tests.killing.forkserver import ForkServer
+from tests.killing.image import contents, last_report, saved
 from tests.killing.judging import broken_promises
-from tests.killing.lane import Lane, contents, last_report, saved
+from tests.killing.lane import Lane
 from tests.killing.powercut import Disk
 from tests.killing.scenarios import SCENARIOS, expected
 from tests.killing.trace import Point
