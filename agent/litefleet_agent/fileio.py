@@ -7,12 +7,14 @@ for writing.
 import contextlib
 import errno
 import fcntl
+import logging
 import os
 import shutil
 import stat
 from collections.abc import Callable
 from pathlib import Path
 
+log = logging.getLogger(__name__)
 Hook = Callable[[str, Path], None]
 """Called with the operation's name and path before each primitive operation; raising there simulates a kill."""
 
@@ -112,6 +114,16 @@ class Disk:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+    def settle(self, path: Path) -> None:
+        """Sync what a process before this one may have left unsynced when it was killed, before anybody relies on it.
+
+        A disk that doesn't take it is no reason not to start.
+        """
+        try:
+            self.sync(path)
+        except OSError as e:
+            log.warning("not synced: %s", e)
 
     def make_directory(self, path: Path) -> None:
         """Make a directory and its parents."""

@@ -66,6 +66,7 @@ class Outbox:
         disk.make_directory(directory)
         for path in disk.list(directory):
             self._recover(path)
+        disk.settle(directory)
 
     def __len__(self) -> int:
         """Records that wait."""
@@ -201,6 +202,8 @@ class Outbox:
         self._segments[path] = offset
         if offset == 0:
             self._remove(path)
+        else:
+            self._disk.settle(path)
 
 
 def _record_at(data: bytes, offset: int) -> Record | None:

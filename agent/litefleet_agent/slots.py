@@ -133,6 +133,7 @@ class Slots:
         self._disk = disk
         self._root = state_dir / "artifacts"
         disk.make_directory(self._root)
+        disk.settle(self._root)
 
     def complete(self, digest: str) -> ArtifactFolder:
         """The folder of a complete artifact; it may not exist."""

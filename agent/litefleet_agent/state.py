@@ -52,10 +52,11 @@ class Pointers:
         self._path = state_dir / POINTERS
 
     def load(self) -> Saved:
-        """What was last saved; empty at first. A file that bit rot made unreadable is set aside, not trusted."""
+        """What was last saved, durable by now; empty at first. A file that bit rot made unreadable is set aside."""
         data = self._disk.read(self._path)
         if data is None:
             return Saved()
+        self._disk.settle(self._path.parent)
         try:
             return msgspec.json.decode(data, type=Saved)
         except (msgspec.MsgspecError, UnicodeDecodeError) as e:

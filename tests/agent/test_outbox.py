@@ -148,3 +148,10 @@ def test_away_for_a_month_it_stays_within_its_bound(tmp_path):
     assert sum(p.stat().st_size for p in tmp_path.iterdir()) <= 20_000
     assert len(outbox) + outbox.dropped == 300
     assert len(list(tmp_path.iterdir())) <= 6
+
+
+def test_what_a_kill_left_unsynced_is_synced_before_it_is_counted_on(tmp_path):
+    fill(Outbox(Disk(), tmp_path, "boot", SMALL), 2)
+    synced = []
+    Outbox(Disk(lambda operation, path: synced.append(path) if operation == "fsync" else None), tmp_path, "next", SMALL)
+    assert synced == [*sorted(tmp_path.glob("*.log")), tmp_path]

@@ -71,3 +71,21 @@ def test_power_cut_finds_out_an_agent_that_forgets_to_sync(start, tmp_path, forg
     disk.replay(life.operations)
     disk.after_power_cut(tmp_path / "cut", None)
     assert bool(broken_promises(told, saved(tmp_path / "cut"))) is (forgotten != "nothing")
+
+
+@pytest.mark.parametrize("unsynced", ["state", "state/artifacts"])
+def test_power_cut_after_a_restart_takes_nothing_that_the_kill_before_left_unsynced(start, tmp_path, unsynced):
+    with closing(start()) as lane:
+        base = lane.base(INSTALL)
+        points = trace.points(lane.live(INSTALL, base).operations, most=8)
+        renamed = [point for point in points if (point.name, point.path) == ("open", unsynced)][-1]
+        disk = Disk(base)
+        killed = lane.live(INSTALL, base, renamed)
+        assert killed.killed
+        disk.replay(killed.operations)
+        restarted = lane.live(INSTALL, lane.keep(tmp_path / "killed"))
+        disk.replay(restarted.operations)
+        told = last_report(lane.folder)
+    disk.after_power_cut(tmp_path / "cut", None)
+    assert broken_promises(told, saved(tmp_path / "cut")) == []
+    assert any(path.endswith("/files/model.tflite") for path in contents(tmp_path / "cut"))
