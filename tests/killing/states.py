@@ -55,7 +55,7 @@ def states_at(lane: Lane, scenario: Scenario, point: Point, seed: int) -> list[S
         disk = Disk(base)
         killed, first = _die(lane, scenario, base, point, disk, Path(scratch) / "killed")
         if killed is None:
-            return []
+            return _unharmed(scenario, f"{point}, not come by", first)
         state, back = _restart(lane, scenario, killed, killed, f"{point}", "kill", [first])
         found = [state]
         for how, cut in _cuts(disk, killed, choose):
@@ -64,9 +64,9 @@ def states_at(lane: Lane, scenario: Scenario, point: Point, seed: int) -> list[S
             return found
         again = choose.choice(trace.points(back.operations, most=MOST))
         twice, second = _die(lane, scenario, killed, again, disk, Path(scratch) / "twice")
-        if twice is None:
-            return found
         what = f"{point}, then {again}"
+        if twice is None:
+            return found + _unharmed(scenario, f"{what}, not come by", second)
         found.append(_restart(lane, scenario, twice, twice, what, "twice", [second])[0])
         for how, cut in _cuts(disk, twice, choose):
             found.append(_restart(lane, scenario, cut, twice, f"{what}, {how}", "twice and cut")[0])
@@ -79,7 +79,6 @@ def _die(
     """Kill an agent that starts from `start`; what it left, also in `disk`."""
     life = lane.live(scenario, start, point)
     if not life.killed:
-        assert life.converged, f"{scenario.name} does not work unharmed: {life.end}"
         return None, life
     lane.keep(image)
     disk.replay(life.operations)
@@ -87,6 +86,13 @@ def _die(
     disk.seen(replayed)
     assert contents(replayed) == contents(image), f"the trace up to {point} misses something that the agent did"
     return image, life
+
+
+def _unharmed(scenario: Scenario, what: str, life: Life) -> list[State]:
+    """No state, unless it went wrong all the same."""
+    if not life.end:
+        return []
+    return [State(scenario.name, what, "unharmed", 0, [], [], [], life.end, life.took_s)]
 
 
 def _cuts(disk: Disk, killed: Path, choose: random.Random) -> Iterator[tuple[str, Path]]:
