@@ -1,17 +1,21 @@
 """Reading a board's disk from outside: what its files say to somebody who starts from them. Changes nothing."""
 
 import os
+import struct
+import zlib
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
 
-from litefleet_agent.fileio import Disk
-from litefleet_agent.outbox import Outbox, OutboxLimits
+from litefleet_agent.outbox import Record
 from litefleet_agent.state import Saved
 from litefleet_protocol import codec
 from litefleet_protocol.errors import ProtocolError
 from litefleet_protocol.messages import Reported
 from litefleet_protocol.names import digest_hex
+
+_HEADER = struct.Struct(">II")
 
 
 def contents(image: Path) -> dict[str, bytes | None]:
@@ -40,23 +44,20 @@ def last_report(image: Path) -> Reported | None:
         return None
 
 
-class _Untouched(Disk):
-    """The outbox cuts what is torn when it reads; here it must not."""
-
-    def truncate(self, path: Path, size: int) -> None:
-        pass
-
-    def remove(self, path: Path) -> None:
-        pass
-
-    def make_directory(self, path: Path) -> None:
-        pass
-
-
 def windows(image: Path) -> list[tuple[str, int]]:
     """The telemetry that waits, by boot and sequence, oldest first."""
-    waiting = Outbox(_Untouched(), image / "state" / "outbox", "", OutboxLimits(window=2**31)).due(0.0)
-    return [(record.boot_id, record.sequence) for record in waiting]
+    segments = sorted((image / "state" / "outbox").glob("*.log"))
+    return [(r.boot_id, r.sequence) for path in segments for r in _records(path.read_bytes())]
+
+
+def _records(data: bytes) -> Iterator[Record]:
+    """By the format that the outbox's docstring promises, up to the first one that is torn."""
+    while len(data) >= _HEADER.size:
+        size, checksum = _HEADER.unpack_from(data)
+        payload, data = data[_HEADER.size : _HEADER.size + size], data[_HEADER.size + size :]
+        if len(payload) != size or zlib.crc32(payload) != checksum:
+            return
+        yield msgspec.msgpack.decode(payload, type=Record)
 
 
 def leftovers(image: Path) -> set[str]:
