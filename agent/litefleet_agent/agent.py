@@ -4,7 +4,6 @@ Threads: this loop (`main`, or `agent` when embedded), `link`, `voucher` (signat
 (verify, check, build) and one pipeline a slot. All of them talk to the loop through its queue.
 """
 
-import logging
 import queue
 import threading
 import time
@@ -16,11 +15,14 @@ from litefleet_agent import effects as fx
 from litefleet_agent import events as ev
 from litefleet_agent import heap
 from litefleet_agent.board import Self, State, Step, kept_artifacts, saved
+from litefleet_agent.chronicle import notes
+from litefleet_agent.clockwatch import ClockWatch
 from litefleet_agent.core import advance
 from litefleet_agent.errors import AgentError
 from litefleet_agent.fetch import Fetcher
 from litefleet_agent.inbox import Inbox
 from litefleet_agent.interface import Incoming, Link
+from litefleet_agent.logs import EventLog
 from litefleet_agent.pipeline.loop import Pipeline
 from litefleet_agent.probation import Probation
 from litefleet_agent.slots import Slots
@@ -36,7 +38,7 @@ from litefleet_protocol.envelope import PayloadType
 from litefleet_protocol.errors import ProtocolError
 from litefleet_protocol.messages import Ack
 
-log = logging.getLogger(__name__)
+log = EventLog(__name__)
 TICK_S = 0.1
 QUIET_TICK_S = 0.4
 """Between looks while no slot is on its way anywhere: most of what an idle board costs is waking up."""
@@ -95,6 +97,8 @@ class Parts:
     unlock: Callable[[], None]
     """Gives the state directory free for another agent."""
     clock: Callable[[], float] = time.monotonic
+    wall: Callable[[], float] = time.time
+    clock_watch: ClockWatch = field(default_factory=ClockWatch)
     places: dict[str, Place] = field(default_factory=dict)
 
 
@@ -152,7 +156,7 @@ class Agent:
                 self._take(item)
             self._pass_time()
         except Exception:  # the loop's edge: whatever went wrong, serving and the next event go on
-            log.exception("main loop: event failed")
+            log.exception("event_failed")
 
     def _tick_s(self) -> float:
         resting = all(slot.step in (Step.IDLE, Step.FAILED) for slot in self._state.slots.values())
@@ -202,9 +206,9 @@ class Agent:
                 case topics.ManifestTopic() | topics.ChunkTopic() as part:
                     self._parts.fetcher.message(part, message.payload, self._parts.clock())
                 case other:
-                    log.warning("message dropped: %s", other)
+                    log.warning("message_dropped", topic=other)
         except ProtocolError as e:
-            log.warning("message dropped: code=%s %s", e.code, e)
+            log.warning("message_dropped", code=e.code, error=e)
 
     def _pass_time(self) -> None:
         now = self._parts.clock()
@@ -219,6 +223,9 @@ class Agent:
         self._advance(ev.Tick())
         if now >= self._next_telemetry:
             self._next_telemetry = now + TELEMETRY_TICK_S
+            jumped = self._parts.clock_watch.look(self._parts.wall(), now)
+            if jumped is not None:
+                log.warning("clock_jumped", by_s=round(jumped, 1), trusted=health.clock_trusted(self._parts.wall()))
             for place in list(self._parts.places.values()):
                 self._parts.uplink.gather(place.meter, place.hot)
             self._parts.uplink.send_telemetry(now)
@@ -255,8 +262,9 @@ class Agent:
         for effect in effects:
             if isinstance(effect, fx.Persist) and not self._save(effect.saved) and isinstance(event, _AFTER_THE_DISK):
                 return False
-        self._log_change(state)
-        self._state = state
+        before, self._state = self._state, state
+        for note in notes(before, state, event):
+            (log.warning if note.bad else log.info)(note.event, **note.fields)
         for effect in effects:
             self._carry_out(effect)
         return True
@@ -266,12 +274,12 @@ class Agent:
             self._parts.pointers.save(whole)
         except OSError as e:
             if not self._unsaved:
-                log.warning("state not saved, trying again every %g s: %s", SAVE_AGAIN_S, e)
+                log.warning("state_not_saved", error=e, again_in_s=SAVE_AGAIN_S)
             self._unsaved = True
             self._next_save = self._parts.clock() + SAVE_AGAIN_S
             return False
         if self._unsaved:
-            log.info("state saved again")
+            log.info("state_saved_again")
         self._unsaved = False
         return True
 
@@ -285,15 +293,6 @@ class Agent:
                 self._backlog.appendleft(event)
                 return
         self._collect(kept_artifacts(self._state))
-
-    def _log_change(self, after: State) -> None:
-        for name, slot in after.slots.items():
-            before = self._state.slots.get(name)
-            if before is None or before.step != slot.step:
-                wanted = slot.desired.version if slot.desired else ""
-                log.info(
-                    "slot: name=%s step=%s desired=%s code=%s %s", name, slot.step, wanted, slot.code, slot.message
-                )
 
     def _carry_out(self, effect: fx.Effect) -> None:
         """One row an effect. `Persist` was done first, by `_try`."""
@@ -352,7 +351,7 @@ class Agent:
             except OSError as e:
                 item = ev.StepFailed(slot, ticket, str(Code.INTERNAL), str(e))
             except Exception as e:  # the job's edge: a slot must not wait for ever
-                log.exception("job failed: slot=%s", slot)
+                log.exception("job_failed", slot=slot)
                 item = ev.StepFailed(slot, ticket, str(Code.INTERNAL), type(e).__name__)
             self._parts.mailbox.put(item)
 
@@ -367,7 +366,7 @@ class Agent:
         verdict, generation = self._parts.builder.try_out(digest)
         if generation is None:
             return ev.StepFailed(slot, ticket, verdict.code, verdict.message)
-        log.info("checked: slot=%s artifact=%s samples=%d worst=%.3g", slot, digest, verdict.samples, verdict.worst)
+        log.info("checked", slot=slot, artifact=digest, samples=verdict.samples, worst=verdict.worst)
         return Ready(ev.Checked(slot, ticket), generation)
 
     def _collect(self, keep: frozenset[str]) -> None:
@@ -376,7 +375,7 @@ class Agent:
         try:
             self._parts.slots.collect(keep)
         except OSError as e:
-            log.warning("artifacts not collected: %s", e)
+            log.warning("artifacts_not_collected", error=e)
 
     def _start_probation(self, effect: fx.StartProbation) -> None:
         place = self.place(effect.slot)

@@ -3,6 +3,7 @@
 import argparse
 import logging
 import os
+import secrets
 import signal
 import sys
 from typing import TextIO
@@ -12,9 +13,12 @@ import msgspec
 from litefleet_agent import identity
 from litefleet_agent.errors import AgentError, one_line
 from litefleet_agent.fileio import Disk
+from litefleet_agent.logs import EventLog
 from litefleet_agent.state import Pointers
 from litefleet_protocol.codes import Code
 from litefleet_protocol.errors import ProtocolError
+
+log = EventLog(__name__)
 
 
 def run(given: argparse.Namespace) -> int:
@@ -37,11 +41,15 @@ def _say(line: str, stream: TextIO | None = None) -> None:
 
 def _enroll(given: argparse.Namespace) -> None:
     from litefleet_agent.enroll import Joining, enroll
+    from litefleet_agent.journal import DIRECTORY, Journal
+    from litefleet_agent.journaling import journaling
 
     disk = Disk()
     disk.make_directory(given.state_dir)
     joining = Joining(given.token, given.name, given.device_class, _labels(given.label), given.force)
     answer = enroll(disk, given.state_dir, joining)
+    with journaling(Journal(disk, given.state_dir / DIRECTORY, secrets.token_hex(8))):
+        log.info("enrolled", device=answer.device, namespace=answer.namespace, fleet=answer.fleet, forced=given.force)
     _say(f"enrolled {answer.device} in {answer.namespace} of fleet {answer.fleet}")
 
 
@@ -64,12 +72,17 @@ def _run(given: argparse.Namespace) -> None:
     heap.one_arena()
     settings = config.load(given.config)
     identity.load(Disk(), given.state_dir)
-    from litefleet_agent.compose import compose
+    from litefleet_agent.compose import compose, open_journal
+    from litefleet_agent.journaling import journaling
 
-    agent = compose(given.state_dir, settings)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda _number, _frame: agent.stop())
-    if not agent.run():
+    journal = open_journal(given.state_dir)
+    with journaling(journal):
+        agent = compose(given.state_dir, settings, journal=journal)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda _number, _frame: agent.stop())
+        ended = agent.run()
+        log.info("stopped", hung=not ended)
+    if not ended:
         logging.shutdown()
         os._exit(0)  # a thread hangs in native code: an ordinary exit would tear down what it still uses
 

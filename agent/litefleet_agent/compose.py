@@ -20,7 +20,10 @@ from litefleet_agent.fetch import Fetcher
 from litefleet_agent.fileio import Disk
 from litefleet_agent.inbox import Inbox
 from litefleet_agent.interface import Incoming, Link
+from litefleet_agent.journal import DIRECTORY as JOURNAL
+from litefleet_agent.journal import Journal
 from litefleet_agent.link import Address, MqttLink, tls_context
+from litefleet_agent.logsender import LogSender
 from litefleet_agent.outbox import Outbox
 from litefleet_agent.pipeline import sink, source
 from litefleet_agent.pipeline.loop import Pipeline, Tally
@@ -63,8 +66,13 @@ def mqtt_link(who: identity.Identity, deliver: Callable[[Incoming | ev.Connected
     )
 
 
-def compose(state_dir: Path, config: Config, make_link: MakeLink = mqtt_link) -> Agent:
-    """An agent for the identity under `state_dir`, not yet running.
+def open_journal(state_dir: Path) -> Journal:
+    """This boot's journal; nothing is written before something is said."""
+    return Journal(Disk(), state_dir / JOURNAL, secrets.token_hex(8))
+
+
+def compose(state_dir: Path, config: Config, make_link: MakeLink = mqtt_link, journal: Journal | None = None) -> Agent:
+    """An agent for the identity under `state_dir`, not yet running; it sends what is in `journal`.
 
     Raises:
         AgentError: not enrolled, or another agent runs on this directory.
@@ -100,7 +108,7 @@ def compose(state_dir: Path, config: Config, make_link: MakeLink = mqtt_link) ->
                 random=random.random,
             ),
             inbox=Inbox(trust, voucher, emit=mailbox.put, random=random.random),
-            uplink=_uplink(host, link, me.device),
+            uplink=_uplink(host, link, me.device, journal or open_journal(state_dir)),
             trust=trust,
             builder=Builder(slots, LiteRT(), _trial(config)),
             builder_worker=Worker("builder"),
@@ -113,15 +121,16 @@ def compose(state_dir: Path, config: Config, make_link: MakeLink = mqtt_link) ->
     )
 
 
-def _uplink(host: _Host, link: Link, device: str) -> Uplink:
+def _uplink(host: _Host, link: Link, device: str, journal: Journal) -> Uplink:
     board = Board(
         device,
         _capabilities(host),
         lambda report: host.disk.replace(host.state_dir / LAST_REPORT, report, durable=False),
         time.time,
     )
-    outbox = Outbox(host.disk, host.state_dir / "outbox", secrets.token_hex(8))
-    return Uplink(board, link, outbox, window_s=host.config.telemetry.window_seconds)
+    outbox = Outbox(host.disk, host.state_dir / "outbox", journal.boot_id)
+    logs = LogSender(journal, link, host.disk, host.state_dir / JOURNAL, device)
+    return Uplink(board, link, outbox, logs, window_s=host.config.telemetry.window_seconds)
 
 
 def _capabilities(host: _Host) -> Callable[[], Capabilities]:

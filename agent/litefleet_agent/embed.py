@@ -5,6 +5,7 @@ with Agent.open("/var/lib/litefleet") as agent:
 """
 
 import threading
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -13,6 +14,8 @@ from numpy.typing import NDArray
 
 from litefleet_agent import compose, config
 from litefleet_agent.agent import Agent as Loop
+from litefleet_agent.journal import Journal
+from litefleet_agent.journaling import journaling
 from litefleet_agent.swap import Answer, HotSlot
 from litefleet_protocol.names import check_name
 
@@ -42,8 +45,12 @@ class Slot:
 class Agent:
     """A running agent, until `close` or the end of its `with` block."""
 
-    def __init__(self, loop: Loop) -> None:
+    def __init__(self, loop: Loop, journal: Journal | None = None) -> None:
+        """`journal`: where what is said from now on is kept."""
         self._loop = loop
+        self._ends = ExitStack()
+        if journal is not None:
+            self._ends.enter_context(journaling(journal))
         self._thread = threading.Thread(target=loop.run, name="agent", daemon=True)
         self._thread.start()
 
@@ -55,7 +62,8 @@ class Agent:
             AgentError: not enrolled, a bad configuration, or another agent runs on this directory.
         """
         settings = config.load(Path(config_file) if config_file is not None else None)
-        return cls(compose.compose(Path(state_dir), settings))
+        journal = compose.open_journal(Path(state_dir))
+        return cls(compose.compose(Path(state_dir), settings, journal=journal), journal)
 
     def slot(self, name: str) -> Slot:
         """The slot of a Model, whether it serves already or not.
@@ -69,6 +77,7 @@ class Agent:
         """Stop the agent."""
         self._loop.stop()
         self._thread.join(10.0)
+        self._ends.close()
 
     def __enter__(self) -> Self:
         return self

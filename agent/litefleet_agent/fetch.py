@@ -7,13 +7,13 @@ down begins anew. Chunks are proven by the hash in the manifest, the manifest by
 in the signed desired state. Runs on the main loop: `start`, `message`, `tick`, `stop`; tells of its progress by events.
 """
 
-import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from litefleet_agent import events as ev
 from litefleet_agent.errors import AgentError
 from litefleet_agent.interface import Link
+from litefleet_agent.logs import EventLog
 from litefleet_agent.slots import ArtifactFolder, Slots, read_manifest
 from litefleet_protocol import chunks, codec, topics
 from litefleet_protocol.codes import Code
@@ -21,7 +21,7 @@ from litefleet_protocol.errors import ProtocolError
 from litefleet_protocol.limits import CHUNK_WINDOW, MAX_NEED
 from litefleet_protocol.messages import ArtifactManifest, Need
 
-log = logging.getLogger(__name__)
+log = EventLog(__name__)
 MANIFEST = -1
 """The manifest's index in `need`."""
 
@@ -122,7 +122,7 @@ class Fetcher:
                     self._take_chunk(transfer, index, payload, now)
             except ProtocolError as e:
                 self.dropped += 1
-                log.warning("dropped part %d of %s: %s", index, topic.digest, e)
+                log.warning("part_dropped", part=index, artifact=topic.digest, error=e)
             except (OSError, AgentError) as e:
                 self.stop(transfer.slot)
                 self._fail(transfer.slot, transfer.ticket, e)
@@ -195,6 +195,8 @@ class Fetcher:
         transfer.manifest = manifest
         transfer.held = transfer.folder.held_chunks(manifest)
         self._slots.room_for(chunks.total_size(manifest) - len(transfer.held) * manifest.chunk_bytes)
+        if transfer.held:
+            log.info("fetch_resumed", slot=transfer.slot, held=len(transfer.held), chunks=len(manifest.chunks))
         self._progress(transfer, manifest, now)
 
     def _take_chunk(self, transfer: _Transfer, index: int, payload: bytes, now: float) -> None:

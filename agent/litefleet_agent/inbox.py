@@ -4,12 +4,12 @@ Only the latest message of each kind counts, and all that wait are checked in on
 before (retained, hence delivered again on every connect) isn't checked again.
 """
 
-import logging
 import threading
 from collections.abc import Callable
 
 from litefleet_agent import events as ev
 from litefleet_agent.errors import AgentError
+from litefleet_agent.logs import EventLog
 from litefleet_agent.verify import Trust
 from litefleet_agent.vouching import Opened
 from litefleet_agent.workers import Worker
@@ -18,7 +18,7 @@ from litefleet_protocol.envelope import PayloadType
 from litefleet_protocol.errors import ProtocolError
 from litefleet_protocol.messages import Desired, Epoch
 
-log = logging.getLogger(__name__)
+log = EventLog(__name__)
 EPOCH_JITTER_S = 10.0
 """Spreads the fleet's answers to a new epoch; a broker takes tens of thousands of messages a second."""
 
@@ -55,7 +55,7 @@ class Inbox:
                 dict(zip([k for k, _ in unknown], self._trust.open_control(unknown), strict=True)) if unknown else {}
             )
         except AgentError as e:
-            log.warning("signatures not checked: %s", e)
+            log.warning("signatures_not_checked", error=e)
             opened = {kind: Opened(code=str(e.code), message=str(e)) for kind, _ in unknown}
         for kind, sealed in waiting:
             self._read(kind, sealed, opened.get(kind))
@@ -81,6 +81,6 @@ class Inbox:
         self._accepted[kind] = (sealed, payload)
 
     def _refuse(self, kind: PayloadType, code: str, message: str) -> None:
-        log.warning("refused: kind=%s code=%s %s", kind.name.lower(), code, message)
+        log.warning("message_refused", kind=kind.name.lower(), code=code, message=message)
         if kind is PayloadType.DESIRED:
             self._emit(ev.DesiredRefused(code, message))

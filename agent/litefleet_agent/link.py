@@ -10,7 +10,6 @@ come spread over two minutes. A connection that didn't hold counts as a failure 
 throws out again would come back at once.
 """
 
-import logging
 import ssl
 import threading
 import time
@@ -26,10 +25,11 @@ from paho.mqtt.reasoncodes import ReasonCode
 from litefleet_agent import events as ev
 from litefleet_agent.identity import Identity
 from litefleet_agent.interface import Incoming
+from litefleet_agent.logs import EventLog
 from litefleet_protocol import codec, topics
 from litefleet_protocol.messages import Presence
 
-log = logging.getLogger(__name__)
+log = EventLog(__name__)
 MAX_OUTGOING = 200
 """Messages that may wait for the socket; more are refused, and their owners send them again."""
 _MQTT_CLEAN_START = True
@@ -112,7 +112,7 @@ class MqttLink:
         try:
             return client.publish(topic, payload, qos=1, retain=retain).rc == MQTTErrorCode.MQTT_ERR_SUCCESS
         except (ValueError, OSError) as e:
-            log.warning("not published: topic=%s %s", topic, e)
+            log.warning("not_published", topic=topic, error=e)
             return False
 
     def subscribe(self, topic: str) -> None:
@@ -133,15 +133,20 @@ class MqttLink:
 
     def _run(self) -> None:
         failures = 0
+        last_error = ""
         while not self._ended.is_set():
             served = False
             try:
                 served = self._serve()
             except (OSError, ValueError) as e:
-                log.warning("connection failed: %s:%d %s", self._address.host, self._address.port, e)
+                # Once for each reason: a board that is offline for days must not tell of nothing else.
+                tell = log.warning if str(e) != last_error else log.debug
+                tell("connection_failed", broker=self._broker, attempt=failures + 1, error=e)
+                last_error = str(e)
             except Exception:  # the thread's edge: whatever the library throws, the next attempt is made
-                log.exception("link failed")
-            self._went_down()
+                log.exception("link_failed")
+            if self._went_down():
+                last_error = ""
             failures = 0 if served else failures + 1  # a board that was online for long comes back soon
             self._ended.wait(self._pause(failures))
 
@@ -159,7 +164,7 @@ class MqttLink:
             _client: mqtt.Client, _user: Any, _flags: Any, reason: ReasonCode, _properties: Properties | None
         ) -> None:
             if reason.is_failure:
-                log.warning("broker refused the connection: %s", reason)
+                log.warning("connection_refused", broker=self._broker, reason=reason)
                 return
             stood_since.append(self._clock())
             self._came_up(client, connection)
@@ -200,7 +205,7 @@ class MqttLink:
         try:
             self._deliver(Incoming(message.topic, bytes(message.payload)))
         except (UnicodeDecodeError, ValueError) as e:
-            log.warning("message dropped: %s", e)
+            log.warning("message_dropped", error=e)
 
     def _came_up(self, client: mqtt.Client, connection: str) -> None:
         device = self._address.device
@@ -211,15 +216,21 @@ class MqttLink:
             for topic in wanted:
                 client.subscribe(topic, qos=1)
         client.publish(topics.up(device, topics.Up.PRESENCE), _presence(connection, online=True), qos=1, retain=True)
-        log.info("connected: %s:%d", self._address.host, self._address.port)
+        log.info("connected", broker=self._broker)
         self._deliver(ev.Connected())
 
-    def _went_down(self) -> None:
+    @property
+    def _broker(self) -> str:
+        return f"{self._address.host}:{self._address.port}"
+
+    def _went_down(self) -> bool:
+        """Say so, when it was up; whether it was."""
         with self._lock:
             was_up, self._connected, self._client = self._connected, False, None
         if was_up:
-            log.info("disconnected")
+            log.info("disconnected", broker=self._broker)
             self._deliver(ev.Disconnected())
+        return was_up
 
     def _say_goodbye(self, client: mqtt.Client, connection: str) -> None:
         """Publish `offline` and give the broker a moment to take it: an orderly disconnect deletes the will."""

@@ -5,7 +5,6 @@ start. `Ack{bootId, sequence}` trims; a segment goes when nothing in it is waiti
 segment is dropped and counted. PUBACK means nothing here: it says that the broker has it.
 """
 
-import logging
 import struct
 import zlib
 from dataclasses import dataclass
@@ -14,8 +13,9 @@ from pathlib import Path
 import msgspec
 
 from litefleet_agent.fileio import Disk
+from litefleet_agent.logs import EventLog
 
-log = logging.getLogger(__name__)
+log = EventLog(__name__)
 _HEADER = struct.Struct(">II")
 
 
@@ -89,7 +89,7 @@ class Outbox:
                 self._disk.sync(self._directory)  # or a power cut takes the new file back
         except OSError as e:
             if not self._failing:
-                log.warning("outbox not written, dropping records until it is: %s", e)
+                log.warning("outbox_not_written", error=e)
             self._failing = True
             self.dropped += 1
             self._give_up_tail(path, offset)
@@ -125,7 +125,7 @@ class Outbox:
             payload = self._disk.read_at(waiting.segment, waiting.offset, waiting.size)
             return msgspec.msgpack.decode(payload, type=Record)
         except (OSError, msgspec.MsgspecError) as e:
-            log.warning("outbox record lost, its segment %s is damaged: %s", waiting.segment.name, e)
+            log.warning("outbox_record_lost", segment=waiting.segment.name, error=e)
             return None
 
     def sent(self, record: Record, now: float) -> None:
@@ -165,7 +165,7 @@ class Outbox:
         try:
             self._disk.truncate(path, size)
         except OSError as e:
-            log.warning("outbox segment not cut: %s", e)
+            log.warning("outbox_segment_not_cut", error=e)
 
     def _make_room(self) -> None:
         while sum(self._segments.values()) > self._limits.max_bytes and len(self._segments) > 1:
@@ -174,7 +174,7 @@ class Outbox:
             for key in lost:
                 del self._waiting[key]
             self.dropped += len(lost)
-            log.warning("outbox full: dropped %d records", len(lost))
+            log.warning("outbox_full", dropped=len(lost))
             self._remove(oldest)
 
     def _remove(self, path: Path) -> None:
@@ -184,7 +184,7 @@ class Outbox:
         try:
             self._disk.remove(path)
         except OSError as e:
-            log.warning("outbox segment not removed: %s", e)
+            log.warning("outbox_segment_not_removed", error=e)
 
     def _recover(self, path: Path) -> None:
         if path.suffix != ".log" or not path.stem.isdecimal():
@@ -197,7 +197,7 @@ class Outbox:
             self._waiting[record.boot_id, record.sequence] = _Waiting(path, offset + _HEADER.size, size)
             offset += _HEADER.size + size
         if offset < len(data):
-            log.warning("outbox segment torn: %s cut from %d to %d bytes", path.name, len(data), offset)
+            log.warning("outbox_segment_torn", segment=path.name, size=len(data), cut_to=offset)
             self._disk.truncate(path, offset)
         self._segments[path] = offset
         if offset == 0:

@@ -5,16 +5,16 @@ which are bad. What is being tried at the moment isn't in it: after a kill the p
 whose attempt was counted before it began, starts anew.
 """
 
-import logging
 from pathlib import Path
 
 import msgspec
 from msgspec import Struct
 
 from litefleet_agent.fileio import Disk
+from litefleet_agent.logs import EventLog
 from litefleet_protocol.messages import SlotDesired
 
-log = logging.getLogger(__name__)
+log = EventLog(__name__)
 POINTERS = "state.json"
 
 
@@ -60,7 +60,7 @@ class Pointers:
         try:
             return msgspec.json.decode(data, type=Saved)
         except (msgspec.MsgspecError, UnicodeDecodeError) as e:
-            log.warning("pointer file unreadable, starting empty: %s", e)
+            log.warning("pointer_file_unreadable", error=e)
             self._disk.rename(self._path, self._path.with_suffix(".damaged"))
             return Saved()
 

@@ -7,7 +7,6 @@ and an input that a model on trial can't answer is answered by the one before it
 """
 
 import itertools
-import logging
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -20,6 +19,7 @@ from litefleet_agent import health
 from litefleet_agent.check import Verdict
 from litefleet_agent.errors import AgentError
 from litefleet_agent.golden import read_golden, warm_up
+from litefleet_agent.logs import EventLog
 from litefleet_agent.pipeline.postprocess import read
 from litefleet_agent.pipeline.preprocess import Preparation
 from litefleet_agent.runtime.interface import LoadedModel, ModelError, Runtime, Tensor, mismatch
@@ -28,7 +28,7 @@ from litefleet_agent.trial import TrialLimits, TrialModel, try_out
 from litefleet_protocol.codes import Code
 from litefleet_protocol.messages import ArtifactManifest
 
-log = logging.getLogger(__name__)
+log = EventLog(__name__)
 _LOCK_PATIENCE_S = 0.1
 _numbers = itertools.count(1)
 
@@ -219,7 +219,7 @@ class HotSlot:
             gap_ms = (now - before[0]) * 1000
             if before[1] != number:
                 self.longest_flip_gap_ms = max(self.longest_flip_gap_ms, gap_ms)
-                log.info("flip took effect: slot=%s gap_ms=%.2f", self.name, gap_ms)
+                log.info("flip_took_effect", slot=self.name, gap_ms=round(gap_ms, 2))
             return gap_ms
 
     # --- the main loop's side ---

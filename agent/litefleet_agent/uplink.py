@@ -1,19 +1,20 @@
-"""What a board tells the controller: its report, and telemetry through the outbox. Used by the main loop alone."""
+"""What a board tells the controller: its report, telemetry through the outbox, its log. Used by the main loop alone."""
 
-import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from litefleet_agent import health
 from litefleet_agent.board import State, reported
 from litefleet_agent.interface import Link
+from litefleet_agent.logs import EventLog
+from litefleet_agent.logsender import LogSender
 from litefleet_agent.outbox import Outbox
 from litefleet_agent.swap import HotSlot
 from litefleet_agent.telemetry import Meter, Window
 from litefleet_protocol import codec, topics
-from litefleet_protocol.messages import Ack, Capabilities, TelemetryWindow
+from litefleet_protocol.messages import Ack, Capabilities, Stream, TelemetryWindow
 
-log = logging.getLogger(__name__)
+log = EventLog(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,10 +31,11 @@ class Board:
 class Uplink:
     """Publishes; never waits."""
 
-    def __init__(self, board: Board, link: Link, outbox: Outbox, *, window_s: float) -> None:
+    def __init__(self, board: Board, link: Link, outbox: Outbox, logs: LogSender, *, window_s: float) -> None:
         self._board = board
         self._link = link
         self._outbox = outbox
+        self._logs = logs
         self._window_s = window_s
         self._reports = 0
 
@@ -45,7 +47,7 @@ class Uplink:
         try:
             self._board.keep_report(message)
         except OSError as e:
-            log.warning("report not kept on the disk: %s", e)
+            log.warning("report_not_kept", error=e)
 
     def gather(self, meter: Meter, hot: HotSlot, *, everything: bool = False) -> None:
         """Move a slot's finished windows into the outbox."""
@@ -76,7 +78,8 @@ class Uplink:
         )
 
     def send_telemetry(self, now: float) -> None:
-        """Send what the outbox has due."""
+        """Send what the outbox and the log have due."""
+        self._logs.send(now)
         if not self._link.connected:
             return
         for record in self._outbox.due(now):
@@ -87,7 +90,12 @@ class Uplink:
     def reconnected(self) -> None:
         """What was on its way may be lost."""
         self._outbox.reconnected()
+        self._logs.reconnected()
 
     def acknowledged(self, ack: Ack) -> None:
         """Drop what is durable at the controller."""
-        self._outbox.acknowledge(ack.boot_id, ack.sequence)
+        match ack.stream:
+            case Stream.TELEMETRY:
+                self._outbox.acknowledge(ack.boot_id, ack.sequence)
+            case Stream.LOG:
+                self._logs.acknowledged(ack)

@@ -1,11 +1,12 @@
 """A named thread that does one job after the other, so that the main loop never waits for a child or a model."""
 
-import logging
 import queue
 import threading
 from collections.abc import Callable
 
-log = logging.getLogger(__name__)
+from litefleet_agent.logs import EventLog
+
+log = EventLog(__name__)
 
 
 class Worker:
@@ -32,4 +33,4 @@ class Worker:
             try:
                 job()
             except Exception:  # the thread's edge: one bad job must not end the others
-                log.exception("job failed: worker=%s", self._thread.name)
+                log.exception("job_failed", worker=self._thread.name)

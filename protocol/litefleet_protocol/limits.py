@@ -29,3 +29,15 @@ MAX_NEED = 256
 
 MAX_GOLDEN_BYTES = 8 * 1024 * 1024
 """The golden samples that travel with an artifact."""
+
+MAX_LOG_BYTES = 64 * 1024
+"""A message of log entries (JSON). Devices send a quarter of it, so that a newer one may say more."""
+
+MAX_LOG_ENTRIES = 256
+"""Entries in one of them."""
+
+MAX_LOG_TEXT = 500
+"""Characters of a log entry's value; longer ones are cut by who writes them, and by who stores them."""
+
+MAX_LOG_FIELDS = 24
+"""Fields of a log entry; more are left out."""

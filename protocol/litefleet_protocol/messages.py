@@ -67,11 +67,23 @@ class Desired(Message, frozen=True, kw_only=True):
     slots: dict[str, SlotDesired] = {}
 
 
+class Stream:
+    """What an acknowledgement is about."""
+
+    TELEMETRY = "telemetry"
+    LOG = "log"
+
+
 class Ack(Message, frozen=True, kw_only=True):
-    """Everything of boot `boot_id` up to and including sequence `sequence` is durable in the database."""
+    """What of a device is durable in the database.
+
+    Telemetry: every window of boot `boot_id` up to and including `sequence`. Log: the message that ends with that
+    entry, and with it all that the device sent before.
+    """
 
     boot_id: str
     sequence: int
+    stream: str = Stream.TELEMETRY
 
 
 class ArtifactFile(Struct, frozen=True, kw_only=True, rename="camel"):
@@ -215,3 +227,31 @@ class TelemetryWindow(Message, frozen=True, kw_only=True):
     longest_gap_ms: float = 0.0
     """Longest time between two answers of this slot in this window."""
     clock_trusted: bool = True
+
+
+LogValue = str | int | float | bool | None
+"""What a field of a log entry may hold."""
+
+
+class LogEntry(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+    """One thing that happened on a device: a constant event name and its fields. Also a line of the device's journal."""
+
+    boot_id: str
+    """Of the agent's process that wrote it."""
+    sequence: int
+    """Grows with every entry of this boot, from 1 on."""
+    at: float
+    """Unix seconds, the device's clock."""
+    monotonic: float
+    """Seconds of the device's monotonic clock: what lies between two entries whatever was done to the clock."""
+    clock_trusted: bool = True
+    level: str
+    """`info`, `warning` or `error`."""
+    event: str
+    fields: dict[str, LogValue] = {}
+
+
+class DeviceLog(Message, frozen=True, kw_only=True):
+    """Entries of a device's journal, in its order. One message is under way at a time; the next follows its `Ack`."""
+
+    entries: tuple[LogEntry, ...]

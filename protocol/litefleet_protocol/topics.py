@@ -2,7 +2,7 @@
 
 lf/v1/epoch                                  controller, retained
 lf/v1/d/<device>/down/{desired,ack}          controller
-lf/v1/d/<device>/up/{reported,presence,telemetry,need}   device
+lf/v1/d/<device>/up/{reported,presence,telemetry,need,log}   device
 lf/v1/a/<namespace>/<hex>/manifest, .../c/<n>            controller, retained
 """
 
@@ -27,6 +27,7 @@ class Up(StrEnum):
     PRESENCE = "presence"
     TELEMETRY = "telemetry"
     NEED = "need"
+    LOG = "log"
 
 
 class Down(StrEnum):

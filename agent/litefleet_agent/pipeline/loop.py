@@ -6,18 +6,18 @@ input on which a second inference hangs is given up too, or it would hang one mo
 that an input, a model or a full disk does ends the thread. A source's rate that can't be held is said in telemetry.
 """
 
-import logging
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from litefleet_agent.errors import AgentError, one_line
+from litefleet_agent.logs import EventLog
 from litefleet_agent.pipeline.sink import Answered, Sink, Unanswered
 from litefleet_agent.pipeline.source import Input, InputError, Source
 from litefleet_agent.swap import HotSlot, NoModelError
 from litefleet_protocol.codes import Code
 
-log = logging.getLogger(__name__)
+log = EventLog(__name__)
 _IDLE_S = 0.5
 _HANGS_AN_INPUT = 2
 """Hung inferences after which an input is given up: one may be the model's fault."""
@@ -98,7 +98,7 @@ class Pipeline:
                 if not self._step(number):
                     return
             except Exception:  # the thread's edge: whatever it was, the next step is made
-                log.exception("pipeline step failed: slot=%s", self._hot.name)
+                log.exception("pipeline_step_failed", slot=self._hot.name)
                 self._stop.wait(_IDLE_S)
 
     def _step(self, number: int) -> bool:
@@ -140,7 +140,7 @@ class Pipeline:
         except AgentError as e:
             return Unanswered(self._seq, given.name, one_line(e))
         except Exception as e:  # the engine's edge: an input that breaks something must not come up again for ever
-            log.exception("inference broke: slot=%s input=%s", self._hot.name, given.name)
+            log.exception("inference_broke", slot=self._hot.name, input=given.name)
             self._tally.input_failed()
             return Unanswered(self._seq, given.name, f"{Code.INTERNAL}: {type(e).__name__}")
         return Answered(self._seq, given.name, answer, self._wall())
@@ -150,11 +150,11 @@ class Pipeline:
             self._sink.write(line)
         except OSError as e:
             if self._unwritten % _LOG_EVERY == 0:
-                log.warning("answers are not written: slot=%s seq=%d %s", self._hot.name, line.seq, e)
+                log.warning("answers_not_written", slot=self._hot.name, seq=line.seq, error=e)
             self._unwritten += 1
             return
         if self._unwritten:
-            log.warning("answers are written again: slot=%s lost=%d", self._hot.name, self._unwritten)
+            log.warning("answers_written_again", slot=self._hot.name, lost=self._unwritten)
             self._unwritten = 0
 
     def _pace(self) -> None:

@@ -1,6 +1,5 @@
 """Where inputs come from: the files of a folder, decoded one at a time."""
 
-import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,9 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from litefleet_agent.errors import AgentError
+from litefleet_agent.logs import EventLog
 from litefleet_protocol.codes import Code
 
-log = logging.getLogger(__name__)
+log = EventLog(__name__)
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".npy"})
 
 
@@ -82,7 +82,7 @@ class DirectorySource:
             found = self._list()
             if not found:
                 if not said:
-                    log.warning("no inputs, waiting for some: folder=%s", self._folder)
+                    log.warning("no_inputs", folder=self._folder)
                 said = True
                 yield None
                 continue
