@@ -234,7 +234,7 @@ LogValue = str | int | float | bool | None
 
 
 class LogEntry(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
-    """One thing that happened on a device: a constant event name and its fields. Also a line of the device's journal."""
+    """One thing that happened on a device: a constant event name and its fields. Also a line of its journal."""
 
     boot_id: str
     """Of the agent's process that wrote it."""

@@ -15,6 +15,7 @@ from pydantic import AwareDatetime
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response, StreamingResponse
 
+from litefleet_controller.api.boardlog import add_board_log
 from litefleet_controller.api.bodies import read
 from litefleet_controller.api.core import CORE
 from litefleet_controller.api.errors import ApiError, StatusCause, bad_request, refused
@@ -30,6 +31,7 @@ from litefleet_controller.artifacts.errors import (
     StorageFullError,
 )
 from litefleet_controller.artifacts.interface import Blobs
+from litefleet_controller.fleet.boardlog import BoardLog
 from litefleet_controller.fleet.enroll import Enrollment
 from litefleet_controller.fleet.errors import FleetError
 from litefleet_controller.fleet.push import Uploads
@@ -61,6 +63,7 @@ class FleetDependencies:
     blobs: Blobs
     verbs: Verbs
     queries: Queries
+    boardlog: BoardLog
 
 
 class TokenWish(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
@@ -123,6 +126,7 @@ def fleet_router(deps: FleetDependencies) -> APIRouter:
     _add_blobs(router, doors)
     _add_rollouts(router, doors)
     _add_telemetry(router, doors)
+    add_board_log(router, doors.person, deps.boardlog, deps.api)
     return router
 
 

@@ -1,7 +1,5 @@
 """GET: one object, a list, a watch, for whatever has a `Reader`."""
 
-import asyncio
-
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -11,6 +9,7 @@ from litefleet_controller.api.interface import ApiDependencies, Reader
 from litefleet_controller.api.negotiate import Form, negotiate
 from litefleet_controller.api.options import Continue, ListOptions, list_options, parse_version
 from litefleet_controller.api.served import Served
+from litefleet_controller.api.streaming import ends_of
 from litefleet_controller.api.target import Target
 from litefleet_controller.api.watching import Framer, WatchResponse
 from litefleet_controller.store.errors import ExpiredError
@@ -101,15 +100,7 @@ async def watch(request: Request, served: Served, target: Target, reader: Reader
     form = negotiate(request.headers.get("accept"), watch=True)
     write = renderer(request, served, form, deps)
     options = list_options(served, target.namespace, request.query_params, watch=True)
-    authenticate, person = request.state.authenticate, request.state.person
-
-    async def revoked() -> None:
-        while True:  # another process may revoke, so there is no event to wait for
-            await asyncio.sleep(deps.recheck_s)
-            if await authenticate() != person:
-                return
-
-    return WatchResponse(reader, options, Framer(write), [revoked, deps.closing.wait])
+    return WatchResponse(reader, options, Framer(write), ends_of(request, deps))
 
 
 async def _not_from_the_future(version: int | None, reader: Reader) -> None:

@@ -7,9 +7,8 @@ notice a client that is silent and gone.
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import msgspec
 import structlog
@@ -20,6 +19,7 @@ from litefleet_controller.api.errors import ApiError, status_of
 from litefleet_controller.api.forms import ListMeta, Renderer
 from litefleet_controller.api.interface import Reader
 from litefleet_controller.api.options import ListOptions
+from litefleet_controller.api.streaming import End, gone, part
 from litefleet_controller.store.errors import StoreError
 from litefleet_controller.store.interface import Event, EventType, Record
 
@@ -29,8 +29,6 @@ LAST_BOOKMARK_S = 2.0
 """Before the time is up, so that the client's next watch begins late."""
 MAX_AT_ONCE = 100
 """Events in one part: a slow client's buffer must not grow by thousands."""
-End = Callable[[], Coroutine[Any, Any, object]]
-"""Returns when a watch has to end for a reason of its own."""
 INITIAL_EVENTS_END = "k8s.io/initial-events-end"
 
 
@@ -92,10 +90,10 @@ class WatchResponse(Response):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - the ASGI signature
         """Serve it."""
         await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
-        await send(_part(b""))  # an empty part makes the server send the headers now, not with the first event
+        await send(part(b""))  # an empty part makes the server send the headers now, not with the first event
         tasks = [
             asyncio.create_task(self._pump(send), name="watch-pump"),
-            asyncio.create_task(_gone(receive), name="watch-gone"),
+            asyncio.create_task(gone(receive), name="watch-gone"),
             *(asyncio.create_task(end(), name="watch-end") for end in self._ends),
         ]
         ending = list(tasks)
@@ -111,7 +109,7 @@ class WatchResponse(Response):
         if isinstance(fault, Exception) and not isinstance(fault, OSError):
             log.error("watch_failed", kind=self._options.query.kind, exc_info=fault)
         with contextlib.suppress(OSError):
-            await send(_part(b"", more=False))
+            await send(part(b"", more=False))
 
     async def _pump(self, send: Send) -> None:
         try:
@@ -125,7 +123,7 @@ class WatchResponse(Response):
             refusal = status_of(e, {})
             if refusal is None:
                 raise
-            await send(_part(self._framer.error(refusal)))
+            await send(part(self._framer.error(refusal)))
 
     async def _initial(self, send: Send) -> int:
         """Send the current objects, if they are wanted; the version to go on from."""
@@ -139,7 +137,7 @@ class WatchResponse(Response):
             self._first = False
         if options.send_initial_events and options.bookmarks:
             lines.append(self._framer.bookmark(page.resource_version, initial_events_end=True))
-        await send(_part(b"".join(lines)))
+        await send(part(b"".join(lines)))
         self._seen = page.resource_version
         return page.resource_version
 
@@ -151,7 +149,7 @@ class WatchResponse(Response):
                 lines.append(self._framer.event(event.type, event.record, first=self._first))
                 self._first = False
         if lines:
-            await send(_part(b"".join(lines)))
+            await send(part(b"".join(lines)))
         self._seen = max(self._seen, events[-1].record.resource_version)  # after the send: no bookmark may overtake
 
     async def _bookmarks(self, send: Send) -> None:
@@ -162,20 +160,11 @@ class WatchResponse(Response):
             await asyncio.sleep(pause)
             left -= pause
             if self._seen:
-                await send(_part(self._framer.bookmark(self._seen)))
+                await send(part(self._framer.bookmark(self._seen)))
 
 
 def _nothing(_limit: int) -> Sequence[Event]:
     return ()
-
-
-def _part(body: bytes, *, more: bool = True) -> dict[str, object]:
-    return {"type": "http.response.body", "body": body, "more_body": more}
-
-
-async def _gone(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
 
 
 @contextlib.asynccontextmanager

@@ -31,6 +31,7 @@ from litefleet_controller.fileio import write_private
 from litefleet_controller.identity.authority import Authority
 from litefleet_controller.resources.registry import DEVICE
 from litefleet_controller.store.interface import Query
+from litefleet_controller.telemetry.boardlog.ingest import LogIngest
 from litefleet_controller.telemetry.ingest import TelemetryIngest
 
 log = structlog.get_logger()
@@ -54,6 +55,7 @@ class Delivery:
     need: NeedAnswerer
     acks: AckPublisher
     telemetry: TelemetryIngest
+    logs: LogIngest
     ingest: Ingest
 
 
@@ -118,7 +120,8 @@ def _wired(
         clock=utc_now,
         rollout_of=assigned.rollout_of,
     )
-    sinks = Sinks(reported, telemetry, need, artifacts, {RESPONSE_TOPIC: policy.answered})
+    logs = LogIngest(keep.database, directory, acks.offer, clock=utc_now)
+    sinks = Sinks(reported, telemetry, need, artifacts, {RESPONSE_TOPIC: policy.answered}, logs)
     return Delivery(
         link=link,
         policy=policy,
@@ -133,6 +136,7 @@ def _wired(
         need=need,
         acks=acks,
         telemetry=telemetry,
+        logs=logs,
         ingest=Ingest(link, authority.fleet, sinks),
     )
 

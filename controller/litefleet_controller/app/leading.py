@@ -5,7 +5,7 @@ import asyncio
 import structlog
 
 from litefleet_controller.app.delivery import Delivery
-from litefleet_controller.app.persistence import Persistence
+from litefleet_controller.app.persistence import Persistence, forget_log
 from litefleet_controller.app.settings import utc_now
 from litefleet_controller.convert.local import LocalConverter
 from litefleet_controller.delivery.errors import DeliveryError
@@ -30,6 +30,7 @@ async def lead_epoch(epoch: int, keep: Persistence, deliver: Delivery, converter
     async def gone(namespace: str, device: str) -> None:
         await deliver.policy.revoke(device)
         await deliver.desired.forget(namespace, device)
+        await forget_log(keep.database, namespace, device)
 
     deliver.epoch.set(epoch)
     try:

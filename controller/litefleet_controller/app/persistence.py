@@ -20,6 +20,8 @@ from litefleet_controller.store.database import Database
 from litefleet_controller.store.events import SqlEvents
 from litefleet_controller.store.leases import SqlLeases
 from litefleet_controller.store.objects import SqlObjects
+from litefleet_controller.telemetry.boardlog import rows as boardlog
+from litefleet_controller.telemetry.boardlog.query import SqlBoardLogs
 from litefleet_controller.telemetry.query import SqlTelemetry, forget, retention
 
 log = structlog.get_logger()
@@ -38,6 +40,7 @@ class Persistence:
     assignments: SqlAssignments
     leases: SqlLeases
     telemetry: SqlTelemetry
+    logs: SqlBoardLogs
     blobs: DirectoryBlobs
     artifacts: ArtifactStore
 
@@ -58,6 +61,7 @@ async def persistence(settings: Settings, authority: Authority) -> AsyncIterator
             assignments=SqlAssignments(database, objects),
             leases=SqlLeases(database),
             telemetry=SqlTelemetry(database.sessions),
+            logs=SqlBoardLogs(database.sessions),
             blobs=blobs,
             artifacts=ArtifactStore(blobs, authority.signer, settings.data_dir / "artifacts"),
         )
@@ -69,7 +73,21 @@ async def persistence(settings: Settings, authority: Authority) -> AsyncIterator
 async def end_tenant(connection: AsyncConnection, namespace: str, now: datetime) -> bool:
     """What ends with a namespace beside its objects. See `store.termination.Farewell`."""
     await end_tokens(connection, namespace, now)
-    return await forget(connection, namespace)
+    logs_gone = await boardlog.forget(connection, namespace)
+    return await forget(connection, namespace) and logs_gone
+
+
+async def forget_log(database: Database, namespace: str, device: str) -> None:
+    """Delete the log of a board that is gone."""
+    async with database.writing() as session:
+        await boardlog.forget_board(await session.connection(), namespace, device)
+
+
+async def _forget_old_logs(database: Database) -> None:
+    done = False
+    while not done:
+        async with database.writing() as session:
+            done = await boardlog.expire(await session.connection(), utc_now() - TELEMETRY_KEPT)
 
 
 async def forget_old_telemetry(database: Database) -> None:
@@ -77,6 +95,7 @@ async def forget_old_telemetry(database: Database) -> None:
     while True:
         try:
             removed = await retention(database, utc_now() - TELEMETRY_KEPT)
+            await _forget_old_logs(database)
             log.info("telemetry_retention", removed=removed)
         except Exception:
             log.exception("telemetry_retention_failed")

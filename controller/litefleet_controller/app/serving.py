@@ -69,6 +69,7 @@ async def _run(
             deliver.directory.run(),
             deliver.reported.run(),
             deliver.telemetry.run(),
+            deliver.logs.run(),
             deliver.acks.run(),
             deliver.need.run(),
             deliver.desired.run(),

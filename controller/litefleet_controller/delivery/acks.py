@@ -1,4 +1,4 @@
-"""Acknowledgements out: up to where a board's telemetry is durable, so that its outbox can let go.
+"""Acknowledgements out: up to where a board's telemetry and log are durable, so that it needn't send them again.
 
 The newest ack a board replaces one that still waits. A lost ack costs one resend, so nothing is tried twice here.
 """
@@ -16,6 +16,8 @@ from litefleet_protocol.messages import Ack
 log = structlog.get_logger(__name__)
 
 _WORKERS = 4
+_Key = tuple[str, str, str]
+"""Device, stream, boot."""
 
 
 class AckPublisher:
@@ -23,13 +25,14 @@ class AckPublisher:
 
     def __init__(self, link: Link) -> None:
         self._link = link
-        self._work: WorkQueue[tuple[str, str]] = WorkQueue()
-        self._acks: dict[tuple[str, str], Ack] = {}
+        self._work: WorkQueue[_Key] = WorkQueue()
+        self._acks: dict[_Key, Ack] = {}
 
     def offer(self, device: str, ack: Ack) -> None:
-        """Publish `ack`, in place of an older one of the same boot that waits."""
-        self._acks[device, ack.boot_id] = ack
-        self._work.add((device, ack.boot_id))
+        """Publish `ack`, in place of an older one of the same stream and boot that waits."""
+        key = (device, ack.stream, ack.boot_id)
+        self._acks[key] = ack
+        self._work.add(key)
 
     async def run(self) -> None:
         """Until cancelled."""

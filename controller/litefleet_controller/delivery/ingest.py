@@ -47,6 +47,24 @@ class TelemetrySink(Protocol):
         ...
 
 
+class LogSink(Protocol):
+    """Keeps the boards' logs."""
+
+    def offer(self, device: str, payload: bytes) -> None:
+        """Some entries as they came."""
+        ...
+
+
+class NullLog:
+    """For who doesn't keep them: boards hear nothing, and keep them themselves. Implements `LogSink`."""
+
+    def offer(self, device: str, payload: bytes) -> None:
+        """See `LogSink`."""
+
+
+NULL_LOG = NullLog()
+
+
 class NeedSink(Protocol):
     """Answers boards that miss something."""
 
@@ -73,6 +91,7 @@ class Sinks:
     artifacts: ArtifactSink
     others: Mapping[str, Callable[[bytes], None]]
     """Exact topics beside the protocol's, e.g. answers of the broker's own control interface."""
+    log: LogSink = NULL_LOG
 
 
 class Ingest:
@@ -133,6 +152,8 @@ class Ingest:
         match leaf:
             case Up.TELEMETRY:
                 self._sinks.telemetry.offer(device, payload)
+            case Up.LOG:
+                self._sinks.log.offer(device, payload)
             case Up.PRESENCE:
                 self._sinks.state.presence(device, codec.decode(Presence, payload))
             case Up.NEED:

@@ -24,6 +24,7 @@ from litefleet_controller.api.interface import ApiDependencies
 from litefleet_controller.api.server import Certificate, Server
 from litefleet_controller.artifacts.directory import DirectoryBlobs
 from litefleet_controller.cli import main
+from litefleet_controller.fleet.boardlog import BoardLog
 from litefleet_controller.fleet.enroll import BrokerAddress, Enrollment, EnrollmentPorts
 from litefleet_controller.fleet.push import Uploads
 from litefleet_controller.fleet.queries import Queries
@@ -37,6 +38,7 @@ from litefleet_controller.store.database import Database
 from litefleet_controller.store.events import SqlEvents
 from litefleet_controller.store.interface import Key, Patch
 from litefleet_controller.store.objects import SqlObjects
+from litefleet_controller.telemetry.boardlog.query import SqlBoardLogs
 from litefleet_controller.telemetry.query import SqlTelemetry
 
 T = TypeVar("T")
@@ -146,6 +148,7 @@ class Controller:
             blobs,
             Verbs(self.objects, lambda: f"r{next(ids)}"),
             Queries(self.objects, SqlTelemetry(self.database.sessions)),
+            BoardLog(self.objects, SqlBoardLogs(self.database.sessions), look_s=0.02),
         )
 
     async def _stop(self) -> None:

@@ -17,7 +17,8 @@ from sqlalchemy.exc import OperationalError
 from sqlmodel import SQLModel
 
 import litefleet_controller.identity.tables
-import litefleet_controller.telemetry.tables  # noqa: F401  # both fill SQLModel.metadata
+import litefleet_controller.telemetry.boardlog.tables
+import litefleet_controller.telemetry.tables  # noqa: F401  # all fill SQLModel.metadata
 from litefleet_controller.resources.registry import Registry
 from litefleet_controller.store.assignments import SqlAssignments
 from litefleet_controller.store.database import Database
