@@ -6,6 +6,8 @@ import os
 import secrets
 import signal
 import sys
+import time
+from collections.abc import Callable
 from typing import TextIO
 
 import msgspec
@@ -23,16 +25,20 @@ log = EventLog(__name__)
 
 def run(given: argparse.Namespace) -> int:
     """Do what the arguments say; the exit code."""
-    verbs = {"enroll": _enroll, "run": _run, "status": _status}
+    verbs: dict[str, Callable[[argparse.Namespace], int | None]] = {
+        "enroll": _enroll,
+        "run": _run,
+        "status": _status,
+        "doctor": _doctor,
+    }
     try:
-        verbs[given.command](given)
+        return verbs[given.command](given) or 0
     except (AgentError, ProtocolError) as e:
         _say(f"litefleet-agent: {one_line(e)}", sys.stderr)
         return 1
     except OSError as e:
         _say(f"litefleet-agent: {e}", sys.stderr)
         return 1
-    return 0
 
 
 def _say(line: str, stream: TextIO | None = None) -> None:
@@ -117,6 +123,19 @@ def _report(kept: bytes | None) -> object:
         return msgspec.json.decode(kept or b"null")
     except (msgspec.MsgspecError, UnicodeDecodeError):
         return None
+
+
+def _doctor(given: argparse.Namespace) -> int:
+    from litefleet_agent.doctor.examine import examine
+
+    findings = examine(given.state_dir, given.config, wall=time.time())
+    failed = any(f.status == "fail" for f in findings)
+    if given.json:
+        _say(msgspec.json.format(msgspec.json.encode({"ok": not failed, "findings": findings}), indent=2).decode())
+    else:
+        for finding in findings:
+            _say(finding.line())
+    return int(failed)
 
 
 def _short(digest: str) -> str:

@@ -63,13 +63,23 @@ def exists(disk: Disk, state_dir: Path) -> bool:
 
 
 def load(disk: Disk, state_dir: Path) -> Identity:
-    """The identity under `state_dir`.
+    """The identity under `state_dir`, after finishing a move that a kill interrupted.
 
     Raises:
         AgentError: `Internal` when the board is not enrolled or the files are unreadable.
     """
+    exists(disk, state_dir)
+    return read(disk, state_dir)
+
+
+def read(disk: Disk, state_dir: Path) -> Identity:
+    """The identity under `state_dir` as it lies there; writes nothing.
+
+    Raises:
+        AgentError: as `load`.
+    """
     directory = identity_directory(state_dir)
-    data = disk.read(directory / "enrollment.json") if exists(disk, state_dir) else None
+    data = disk.read(directory / "enrollment.json")
     if data is None:
         raise AgentError(
             Code.INTERNAL,

@@ -33,7 +33,11 @@ def _parser() -> argparse.ArgumentParser:
     status = commands.add_parser("status", help="show what this board remembers and last reported")
     status.add_argument("--json", action="store_true", help="for programs")
 
-    for command in (enroll, run, status):
+    doctor = commands.add_parser("doctor", help="look at this board and say what is wrong; exit code 1 if something is")
+    doctor.add_argument("--config", type=Path, help="the file that 'run' is given")
+    doctor.add_argument("--json", action="store_true", help="for programs")
+
+    for command in (enroll, run, status, doctor):
         command.add_argument("--state-dir", required=True, type=Path, help="where everything of this agent lies")
     return parser
 

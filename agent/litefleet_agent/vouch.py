@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.x509.oid import NameOID
 
-from litefleet_agent.vouching import CheckTask, KeyMade, KeyTask, Opened
+from litefleet_agent.vouching import CheckTask, KeyMade, KeyTask, Opened, ReadTask, Validity
 from litefleet_protocol import envelope
 from litefleet_protocol.enrollment import SigningKey
 from litefleet_protocol.errors import ProtocolError
@@ -75,15 +75,22 @@ def _make_key(task: KeyTask) -> KeyMade:
     return KeyMade(csr.public_bytes(serialization.Encoding.PEM).decode())
 
 
+def _validity(pem: str) -> Validity:
+    certificate = x509.load_pem_x509_certificate(pem.encode())
+    return Validity(certificate.not_valid_before_utc.timestamp(), certificate.not_valid_after_utc.timestamp())
+
+
 def main() -> None:
     """Do one task from stdin."""
-    task = msgspec.json.decode(sys.stdin.buffer.read(), type=KeyTask | CheckTask)
-    answer: KeyMade | list[Opened]
+    task = msgspec.json.decode(sys.stdin.buffer.read(), type=KeyTask | CheckTask | ReadTask)
+    answer: KeyMade | list[Opened] | list[Validity]
     match task:
         case KeyTask():
             answer = _make_key(task)
         case CheckTask():
             answer = _check(task)
+        case ReadTask():
+            answer = [_validity(pem) for pem in task.certificates]
         case _:
             assert_never(task)
     sys.stdout.buffer.write(msgspec.json.encode(answer))

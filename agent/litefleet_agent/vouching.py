@@ -42,6 +42,19 @@ class CheckTask(Struct, frozen=True, tag="check"):
     envelopes: tuple[Sealed, ...]
 
 
+class ReadTask(Struct, frozen=True, tag="read"):
+    """Read certificates, PEM."""
+
+    certificates: tuple[str, ...]
+
+
+class Validity(Struct, frozen=True):
+    """How long a certificate is good for, Unix seconds."""
+
+    not_before: float
+    not_after: float
+
+
 class Opened(Struct, frozen=True):
     """The answer for one envelope: its payload, or the code of the refusal."""
 
@@ -77,7 +90,16 @@ def make_key(name: str, path: str) -> KeyMade:
     return _ask(KeyTask(name, path), KeyMade)
 
 
-def _ask(task: KeyTask | CheckTask, answer: type[A]) -> A:
+def read_certificates(certificates: Sequence[str]) -> list[Validity]:
+    """The dates of certificates (PEM; of a chain the first), in order.
+
+    Raises:
+        AgentError: `Internal` when the child failed, also for what is no certificate.
+    """
+    return _ask(ReadTask(tuple(certificates)), list[Validity])
+
+
+def _ask(task: KeyTask | CheckTask | ReadTask, answer: type[A]) -> A:
     command = [sys.executable, "-m", "litefleet_agent.vouch"]
     try:
         done = subprocess.run(

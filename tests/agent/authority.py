@@ -19,7 +19,7 @@ class Authority:
         self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "test-ca")])
         self.certificate = self._sign(self._name, self._key.public_key(), ca=True)
 
-    def _sign(self, name, public_key, *, ca=False):
+    def _sign(self, name, public_key, *, ca=False, ends_in=dt.timedelta(days=30_000)):
         now = dt.datetime.now(dt.UTC)
         builder = (
             x509.CertificateBuilder()
@@ -28,7 +28,7 @@ class Authority:
             .public_key(public_key)
             .serial_number(x509.random_serial_number())
             .not_valid_before(now + self._begins_in)
-            .not_valid_after(now + dt.timedelta(days=30_000))
+            .not_valid_after(now + ends_in)
             .add_extension(x509.BasicConstraints(ca=ca, path_length=None), critical=True)
             .add_extension(x509.SubjectKeyIdentifier.from_public_key(public_key), critical=False)
             .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()), critical=False)
@@ -57,13 +57,13 @@ class Authority:
             builder = builder.add_extension(x509.KeyUsage(**usage), critical=True)
         return builder.sign(self._key, hashes.SHA256())
 
-    def issue(self, name: str) -> tuple[str, str]:
+    def issue(self, name: str, ends_in: dt.timedelta = dt.timedelta(days=30_000)) -> tuple[str, str]:
         key = ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
         pem = key.private_bytes(
             serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
         ).decode()
-        return self.pem(self._sign(subject, key.public_key())), pem
+        return self.pem(self._sign(subject, key.public_key(), ends_in=ends_in)), pem
 
     def sign_csr(self, pem: str) -> str:
         csr = x509.load_pem_x509_csr(pem.encode())

@@ -105,6 +105,7 @@ class World:
         staging = identity.staging_directory(self.state_dir)
         staging.mkdir(parents=True)
         (staging / "key.pem").write_text(key)
+        (staging / "key.pem").chmod(0o600)
         answer = EnrollResponse(
             fleet="fleet1",
             namespace="default",
