@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from litefleet_agent import effects as fx
 from litefleet_agent import events as ev
-from litefleet_agent import heap
+from litefleet_agent import health, heap
 from litefleet_agent.board import Self, State, Step, kept_artifacts, saved
 from litefleet_agent.chronicle import notes
 from litefleet_agent.clockwatch import ClockWatch

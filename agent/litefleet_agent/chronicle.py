@@ -5,7 +5,8 @@ every event of a slot has one name and the same fields, whichever way led to it.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from litefleet_agent import __version__
 from litefleet_agent import events as ev
@@ -16,8 +17,7 @@ from litefleet_protocol.messages import LogValue
 Fields = dict[str, LogValue]
 
 
-@dataclass(frozen=True, slots=True)
-class Note:
+class Note(Struct, frozen=True):
     """One event. `bad`: worth a warning."""
 
     event: str

@@ -12,7 +12,6 @@ Written by `journaling`, from any thread; read by `logsender`, and by the doctor
 
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
@@ -30,8 +29,7 @@ _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder(LogEntry)
 
 
-@dataclass(frozen=True, slots=True)
-class Moment:
+class Moment(Struct, frozen=True):
     """When something happened, by both clocks."""
 
     wall: float
@@ -46,8 +44,7 @@ class Position(Struct, frozen=True, order=True):
     offset: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Portion:
+class Portion(Struct, frozen=True):
     """What was read, and where to go on."""
 
     entries: tuple[LogEntry, ...]

@@ -1,24 +1,30 @@
 """From what the agent says to its journal, without letting one thing that goes wrong all the time push out the rest.
 
-Attached by the command line and by `embed` for as long as the agent runs. The loggers are the process's: of two agents
-in one program, each one's journal has what both say.
+The lines are written on a thread of their own, so that nobody who says something, an inference perhaps, waits for a
+disk that is slow. Attached by the command line and by `embed` for as long as the agent runs. The loggers are the
+process's: of two agents in one program, each one's journal has what both say.
 """
 
 import logging
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from litefleet_agent import health
 from litefleet_agent.journal import Journal, Moment
 from litefleet_agent.logs import JOURNAL
+from litefleet_agent.workers import Worker
+from litefleet_protocol.messages import LogValue
 
 log = logging.getLogger(__name__)
+END_S = 1.0
+"""For what was said last; a disk that takes longer must not keep the agent from ending."""
 
 
-@dataclass(slots=True)
-class _Bucket:
+class _Bucket(Struct):
     tokens: float
     filled_at: float
     suppressed: int = 0
@@ -53,11 +59,12 @@ def now() -> Moment:
 
 
 class JournalHandler(logging.Handler):
-    """Writes what the agent's modules say. Its lock makes it safe from any thread."""
+    """Takes what the agent's modules say, on any thread, in the order in which it was said."""
 
-    def __init__(self, journal: Journal, clock: Callable[[], Moment], throttle: Throttle) -> None:
+    def __init__(self, journal: Journal, writer: Worker, clock: Callable[[], Moment], throttle: Throttle) -> None:
         super().__init__()
         self._journal = journal
+        self._writer = writer
         self._clock = clock
         self._throttle = throttle
         self._failing = False
@@ -72,7 +79,11 @@ class JournalHandler(logging.Handler):
         fields = dict(getattr(record, "fields", {}))
         if suppressed:
             fields["suppressedBefore"] = suppressed
-        taken = self._journal.append(record.levelname.lower(), event, fields, moment)
+        level = record.levelname.lower()
+        self._writer.submit(lambda: self._write(level, event, fields, moment))
+
+    def _write(self, level: str, event: str, fields: dict[str, LogValue], moment: Moment) -> None:
+        taken = self._journal.append(level, event, fields, moment)
         if not taken and not self._failing:
             log.warning("journal_not_written lost=%d", self._journal.lost)
         self._failing = not taken
@@ -81,10 +92,16 @@ class JournalHandler(logging.Handler):
 @contextmanager
 def journaling(journal: Journal, clock: Callable[[], Moment] = now) -> Iterator[None]:
     """Keep what is said inside the block."""
-    handler = JournalHandler(journal, clock, Throttle())
+    writer = Worker("journal")
+    writer.start()
+    handler = JournalHandler(journal, writer, clock, Throttle())
     logger = logging.getLogger(JOURNAL)
     logger.addHandler(handler)
     try:
         yield
     finally:
         logger.removeHandler(handler)
+        written = threading.Event()
+        writer.submit(written.set)
+        writer.stop()
+        written.wait(END_S)

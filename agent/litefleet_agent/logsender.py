@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
+from msgspec import Struct
 
 from litefleet_agent.fileio import Disk
 from litefleet_agent.interface import Link
@@ -33,8 +34,7 @@ class Pace:
     longest_s: float = 600.0
 
 
-@dataclass(slots=True)
-class _UnderWay:
+class _UnderWay(Struct):
     data: bytes
     last: tuple[str, int]
     end: Position

@@ -3,10 +3,11 @@
 Values come from boards and, through error messages, from strangers: what a terminal would act on is escaped.
 """
 
-import json
 from collections.abc import Mapping
 
 from litefleet_protocol.messages import LogValue
+
+_ESCAPES = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\t": "\\t"}
 
 
 def text(event: str, fields: Mapping[str, LogValue]) -> str:
@@ -32,4 +33,8 @@ def _word(value: str) -> str:
     """Bare when that is unmistakable, else quoted as JSON has it."""
     if value and value.isprintable() and not any(c in value for c in ' "\\='):
         return value
-    return json.dumps(value, ensure_ascii=not value.isprintable())
+    return f'"{"".join(_ESCAPES.get(c) or _safe(c) for c in value)}"'
+
+
+def _safe(character: str) -> str:
+    return character if character.isprintable() else f"\\u{ord(character):04x}"

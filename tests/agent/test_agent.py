@@ -11,6 +11,8 @@ from litefleet_agent import compose, identity
 from litefleet_agent import events as ev
 from litefleet_agent.config import Config
 from litefleet_agent.fileio import Disk
+from litefleet_agent.journal import Position
+from litefleet_agent.journaling import journaling
 from litefleet_agent.slots import Slots
 from litefleet_protocol.enrollment import EnrollResponse
 from litefleet_protocol.messages import Desired, SlotDesired
@@ -151,6 +153,26 @@ def test_way_back_does_not_wait_for_a_full_disk(board, key):
     until(lambda: board.remembered()["bad"] == {bad.digest: "BadOutput"}, "the bad mark is durable")
     until(lambda: board.step == "idle", "what was said meanwhile is followed")
     assert board.remembered()["desired"]["artifact"] == good.digest
+
+
+def test_a_journal_on_a_full_disk_is_in_nobodys_way(board, key):
+    good, next_one = logarithm(key, "digits-v1", 1.0), logarithm(key, "digits-v2", 2.0)
+    board.hold(good)
+    journal = compose.open_journal(board.folder)
+    with journaling(journal):
+        board.start()
+        board.assign(good)
+        until(lambda: board.serves("digits-v1") and board.step == "idle", "v1 serves")
+        board.hold(next_one)
+        FullDisk.full = True
+        board.assign(next_one)
+        until(lambda: journal.lost, "the journal is refused, too")
+        assert board.hot.infer(np.zeros(4, np.float32)).version == "digits-v1"
+        FullDisk.full = False
+        until(lambda: board.serves("digits-v2") and board.step == "idle", "v2 serves")
+    found = journal.read(Position(), 64 * 1024).entries
+    assert [e.fields["version"] for e in found if e.event == "swapped"] == ["digits-v1", "digits-v2"]
+    assert any(e.fields.get("lostBefore") for e in found)
 
 
 def test_nothing_is_tried_and_nothing_collected_while_its_attempt_cannot_be_counted(board, key):

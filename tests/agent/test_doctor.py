@@ -20,7 +20,7 @@ from litefleet_agent.doctor.finding import fail
 from litefleet_agent.doctor.patient import Patient, running_on
 from litefleet_agent.fileio import Disk
 from litefleet_agent.identity import read
-from litefleet_agent.journal import Journal, Moment
+from litefleet_agent.journal import Journal, Moment, entries_in
 from litefleet_agent.main import _parser
 
 from .artifacts import Made, make_from
@@ -144,7 +144,7 @@ def test_damaged_artifacts_are_found_and_weighed(past):
 def test_what_was_refused_is_told_with_its_code(past):
     (desired,) = [f for f in artifacts.slots(patient(past)) if "digits-v3" in f.why]
     assert desired.status == "warn"
-    assert "failed here: BadOutput" in desired.why
+    assert "failed here: GoldenMismatch" in desired.why
     assert any("refused" in f.why and "digits-v3" in f.why for f in history.history(patient(past)))
 
 
@@ -253,6 +253,18 @@ def test_inputs_that_are_not_there(world):
     (world.inputs).rename(world.folder / "moved")
     found = ground.configuration(Patient(world.state_dir, world.folder / "agent.toml", time.time()))
     assert statuses(found) == ["ok", "warn"]
+
+
+def test_the_journal_tells_that_life(lived):
+    """From its beginning to its end, each thing once and in order."""
+    data = (lived.state_dir / "journal" / "00000001.jsonl").read_bytes()
+    found = [(e.event, e.fields.get("version")) for e in entries_in(data)]
+    life = ["fetch_begun", "fetched", "verified", "swapped", "probation_passed"]
+    expected = [("started", None), *((e, v) for v in ("digits-v1", "digits-v2") for e in life)]
+    expected += [("fetch_begun", "digits-v3"), ("refused", "digits-v3"), ("stopped", None)]
+    rest = iter(found)
+    assert all(step in rest for step in expected), found
+    assert len([f for f in found if f[0] == "swapped"]) == 2
 
 
 def test_leftovers_are_named(past):

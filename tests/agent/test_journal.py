@@ -2,6 +2,8 @@
 
 import errno
 import json
+import subprocess
+import sys
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -178,3 +180,34 @@ def test_foreign_files_are_none_of_its_own(tmp_path):
     for name in ("sent.json", "x.jsonl", "²³.jsonl"):
         (tmp_path / name).write_text("{}")
     assert numbers_in(Disk(), tmp_path) == []
+
+
+ENDLESS = """
+import sys
+from pathlib import Path
+from litefleet_agent.fileio import Disk
+from litefleet_agent.journal import Journal, Moment
+journal = Journal(Disk(), Path(sys.argv[1]), sys.argv[2], file_bytes=20_000)
+n = 0
+while True:
+    n += 1
+    journal.append("info", "counted", {"n": n}, Moment(1.0, 1.0, True))
+    if n == 200:
+        print("going", flush=True)
+"""
+
+
+def test_a_kill_loses_nothing_that_was_written(tmp_path):
+    """Killed five times in the middle of writing and turning over: what is there is whole, in order, and without gaps."""
+    for boot in range(5):
+        writer = subprocess.Popen(
+            [sys.executable, "-c", ENDLESS, str(tmp_path), f"boot-{boot}"], stdout=subprocess.PIPE
+        )
+        writer.stdout.readline()
+        writer.kill()
+        writer.communicate()
+        found = [e for e in everything(journal_in(tmp_path, boot="reader")) if e.boot_id == f"boot-{boot}"]
+        sequences = [e.sequence for e in found]
+        assert sequences == list(range(sequences[0], sequences[-1] + 1))
+        assert sequences[-1] >= 200
+        assert len(list(tmp_path.iterdir())) <= 3

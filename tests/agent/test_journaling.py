@@ -1,6 +1,7 @@
 """What the agent's modules say, once, to stderr and to the journal."""
 
 import logging
+import threading
 
 from litefleet_agent.fileio import Disk
 from litefleet_agent.journal import Journal, Moment, Position
@@ -80,3 +81,20 @@ def test_what_goes_wrong_all_the_time_leaves_the_rest_its_place(tmp_path):
     found = entries(tmp_path, say)
     assert len(found) < 50
     assert found[-1].event == "swapped"
+
+
+def test_who_says_something_does_not_wait_for_the_disk(tmp_path):
+    stalled, released = threading.Event(), threading.Event()
+
+    def stall(operation, _path):
+        if operation == "append_line":
+            stalled.set()
+            assert released.wait(20)
+
+    journal = Journal(Disk(before=stall), tmp_path, "boot")
+    with journaling(journal, lambda: NOON):
+        log.info("one")
+        assert stalled.wait(20)
+        log.info("two")  # returns although the disk doesn't
+        released.set()
+    assert [e.event for e in journal.read(Position()).entries] == ["one", "two"]

@@ -19,8 +19,7 @@ class Finding(Struct, frozen=True):
     def line(self) -> str:
         """For people."""
         words = " ".join(f"{self.why}{f': {self.todo}' if self.todo else ''}".split())
-        shown = "".join(c if c.isprintable() else "?" for c in words)
-        return f"{self.status:<4}  {self.what:<12}  {shown}"
+        return "".join(c if c.isprintable() else "?" for c in f"{self.status:<4}  {self.what:<12}  {words}")
 
 
 def ok(what: str, why: str) -> Finding:
