@@ -23,6 +23,7 @@ from litefleet_controller.identity.authority import Authority
 from litefleet_controller.identity.errors import AuthorityError
 from litefleet_controller.reconcile.leadership import Leadership
 from litefleet_controller.store.errors import StoreError
+from litefleet_controller.store.holders import holder_name
 
 log = structlog.get_logger()
 
@@ -58,7 +59,7 @@ async def _run(
     async def lead(epoch: int) -> None:
         await lead_epoch(epoch, keep, deliver, converter)
 
-    leadership = Leadership(keep.leases, replica, utc_now, lead)
+    leadership = Leadership(keep.leases, holder_name(replica), utc_now, lead)
     # Before the tasks: a port that is taken is this function's own error, not one of a group.
     server = await make_server(settings, authority, keep, deliver)
     stack.push_async_callback(server.stop)

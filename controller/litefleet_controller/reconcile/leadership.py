@@ -1,6 +1,7 @@
 """Leadership: hold the lease, run what only a leader may run, stop it in time when the lease is lost.
 
-The lease's expiry is judged by the database row and this process's own renewals, never by a board's clock. A leader
+The lease's expiry is judged by the database row and this process's own renewals, never by a board's clock (when it is
+over before its end: see store/leases.py). A leader
 that could not renew stops a safety margin before its lease ends, so that two leaders never overlap except for a process
 that was paused; that one's writes fail on the epoch (see store.interface.Assignments.commit).
 """

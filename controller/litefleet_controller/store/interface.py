@@ -366,7 +366,11 @@ class Leases(Protocol):
     """One row. Taking it raises the epoch; renewing doesn't."""
 
     async def acquire(self, holder: str, now: datetime, seconds: float) -> Lease | None:
-        """Take or renew; None while another holder's lease runs."""
+        """Take or renew for `seconds`; None while another holder's lease runs.
+
+        It is taken over before its end when its holder is certainly gone, and when this process has seen it
+        unrenewed for `seconds`: so call this more often than that.
+        """
         ...
 
     async def release(self, holder: str) -> None:

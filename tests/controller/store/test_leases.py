@@ -1,12 +1,23 @@
 """Leadership."""
 
 import asyncio
-from datetime import timedelta
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from litefleet_controller.store.database import Database
 from litefleet_controller.store.leases import SqlLeases
+
+
+@dataclass
+class Clock:
+    """A monotonic clock that the test moves."""
+
+    now: float = 0.0
+
+    def __call__(self) -> float:
+        return self.now
 
 
 @pytest.fixture
@@ -43,6 +54,34 @@ async def test_a_holder_that_let_its_own_lease_run_out_gets_a_new_epoch(leases, 
     await leases.acquire("a", clock(), 15)
     clock.advance(60)
     assert (await leases.acquire("a", clock(), 15)).epoch == 2
+
+
+async def test_the_lease_of_a_process_that_is_gone_is_taken_over_at_once(database, clock):
+    leases = SqlLeases(database, gone=lambda holder: holder == "a")
+    await leases.acquire("a", clock(), 15)
+    assert (await leases.acquire("b", clock(), 15)).epoch == 2
+    assert await leases.acquire("c", clock(), 15) is None
+
+
+async def test_a_lease_that_ends_in_2061_is_over_when_nobody_renews_it_for_a_term(database, clock):
+    seconds = Clock()
+    leases = SqlLeases(database, monotonic=seconds)
+    await leases.acquire("a", datetime(2061, 1, 1, tzinfo=UTC), 15)
+    assert await leases.acquire("b", clock(), 15) is None
+    seconds.now = 14.9
+    assert await leases.acquire("b", clock(), 15) is None
+    seconds.now = 15.0
+    lease = await leases.acquire("b", clock(), 15)
+    assert (lease.holder, lease.epoch, lease.expires_at) == ("b", 2, clock() + timedelta(seconds=15))
+
+
+async def test_a_lease_that_ends_in_2061_holds_while_it_is_renewed(database, clock):
+    seconds = Clock()
+    leases = SqlLeases(database, monotonic=seconds)
+    for second in range(0, 60, 4):
+        seconds.now = float(second)
+        await leases.acquire("a", datetime(2061, 1, 1, 0, 0, second, tzinfo=UTC), 15)
+        assert await leases.acquire("b", clock(), 15) is None
 
 
 async def test_releasing_lets_the_next_one_lead_at_once(leases, clock):
