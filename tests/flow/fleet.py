@@ -56,9 +56,13 @@ class Fleet:
         port = "0"
         if self.kubeconfig.exists():
             port = self.kubeconfig.read_text().split("127.0.0.1:")[1].split()[0].strip("'\"")
-        command = controller_command("up", "--data-dir", str(self.data), "--port", port, *arguments)
+        command = self.command("up", "--data-dir", str(self.data), "--port", port, *arguments)
         self.controller = start(command, log)
         wait_for_line(self.controller, "litefleet is ready", 60, "the controller")
+
+    def command(self, *arguments: str) -> list[str]:
+        """The command line of the controller's program."""
+        return controller_command(*arguments)
 
     def kill_controller(self) -> None:
         assert self.controller is not None
