@@ -10,6 +10,7 @@ come spread over two minutes. A connection that didn't hold counts as a failure 
 throws out again would come back at once.
 """
 
+import math
 import ssl
 import threading
 import time
@@ -47,6 +48,18 @@ class Address:
     """Bound of the pause after a connection that held."""
     longest_pause_s: float = 120.0
     holds_after_s: float = 30.0
+    """A connection that stood this long makes the next pause the shortest; each halving allows one doubling more."""
+
+
+def failures_after(failures: int, stood_s: float, holds_after_s: float) -> int:
+    """How many failures in a row a connection leaves that stood for `stood_s` (0: it never came about).
+
+    A broker that comes and goes every few seconds (a controller killed again and again) must not push its boards to the
+    longest pause, which is meant for brokers that take nobody in. So what stood for a while is forgiven in proportion.
+    """
+    if stood_s <= 0:
+        return failures + 1
+    return min(failures + 1, max(0, math.ceil(math.log2(holds_after_s / stood_s))))
 
 
 def tls_context(identity: Identity, *, check_time: bool) -> ssl.SSLContext:
@@ -135,9 +148,9 @@ class MqttLink:
         failures = 0
         last_error = ""
         while not self._ended.is_set():
-            served = False
+            stood_s = 0.0
             try:
-                served = self._serve()
+                stood_s = self._serve()
             except (OSError, ValueError) as e:
                 # Once for each reason: a board that is offline for days must not tell of nothing else.
                 tell = log.warning if str(e) != last_error else log.debug
@@ -147,15 +160,15 @@ class MqttLink:
                 log.exception("link_failed")
             if self._went_down():
                 last_error = ""
-            failures = 0 if served else failures + 1  # a board that was online for long comes back soon
+            failures = failures_after(failures, stood_s, self._address.holds_after_s)
             self._ended.wait(self._pause(failures))
 
     def _pause(self, failures: int) -> float:
         bound = min(self._address.first_pause_s * 2.0 ** min(failures, 20), self._address.longest_pause_s)
         return bound * self._random()
 
-    def _serve(self) -> bool:
-        """One connection from beginning to end; whether it held."""
+    def _serve(self) -> float:
+        """One connection from beginning to end; seconds for which it stood."""
         connection = self._new_id()
         client = self._make_client(connection)
         stood_since: list[float] = []
@@ -186,7 +199,7 @@ class MqttLink:
             client.on_message = None
             client.disconnect()
             client.loop(timeout=0.05)
-        return bool(stood_since) and self._clock() - stood_since[0] >= self._address.holds_after_s
+        return self._clock() - stood_since[0] if stood_since else 0.0
 
     def _make_client(self, connection: str) -> mqtt.Client:
         device = self._address.device

@@ -6,7 +6,7 @@ import random
 import pytest
 
 from litefleet_agent import events as ev
-from litefleet_agent.link import MAX_OUTGOING, Address, MqttLink
+from litefleet_agent.link import MAX_OUTGOING, Address, MqttLink, failures_after
 from litefleet_protocol import codec
 from litefleet_protocol.messages import Presence
 
@@ -112,6 +112,24 @@ class Counting(MqttLink):
     def _pause(self, failures):
         self.seen = [*getattr(self, "seen", []), failures]
         return 0.01
+
+
+@pytest.mark.parametrize(
+    ("before", "stood_s", "after"),
+    [
+        (0, 0.0, 1),
+        (6, 0.0, 7),
+        (6, 31.0, 0),
+        (6, 30.0, 0),
+        (6, 15.0, 1),
+        (6, 12.0, 2),
+        (0, 12.0, 1),
+        (6, 1.0, 5),
+        (6, 0.01, 7),
+    ],
+)
+def test_failures_are_forgiven_in_proportion_to_how_long_the_connection_stood(before, stood_s, after):
+    assert failures_after(before, stood_s, 30.0) == after
 
 
 @pytest.mark.parametrize(("held_s", "failures"), [(1.0, 1), (31.0, 0)])
