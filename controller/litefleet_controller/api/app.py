@@ -64,6 +64,9 @@ def _add_small_routes(app: FastAPI, deps: ApiDependencies) -> None:
 
     async def ready(_request: Request) -> Response:
         await deps.objects.resource_version()
+        trouble = deps.trouble()
+        if trouble is not None:
+            raise trouble
         return PlainTextResponse("ok")
 
     async def version(_request: Request) -> Response:

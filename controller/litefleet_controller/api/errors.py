@@ -21,6 +21,8 @@ from litefleet_controller.store.errors import (
     AlreadyExistsError,
     ApplyConflictError,
     ConflictError,
+    DatabaseFullError,
+    DatabaseLockedError,
     ExpiredError,
     FieldNotSelectableError,
     NamespaceNotFoundError,
@@ -321,6 +323,28 @@ def _contested(error: ApplyConflictError) -> ApiError:
     return ApiError(409, str(error), causes=causes)
 
 
+def _unavailable(code: str, message: str, retry_after_s: int) -> ApiError:
+    """503 that says when to come again; not in the driver's words, which name files."""
+    return ApiError(
+        503,
+        message,
+        details={"retryAfterSeconds": retry_after_s},
+        causes=[StatusCause(code, message, code=code)],
+        headers={"Retry-After": str(retry_after_s)},
+    )
+
+
+def storage_full(what: str) -> ApiError:
+    """There is no room for `what`."""
+    hint = "free some space on the disk with the controller's data, or tell whoever runs it; it goes on by itself"
+    return _unavailable("StorageFull", f"the controller has no room for {what}: {hint}", 5)
+
+
+def _locked() -> ApiError:
+    hint = "try again, and end what locks it (a backup, a sqlite3 shell) when that lasts"
+    return _unavailable("DatabaseLocked", f"the controller's database is locked, nothing was changed: {hint}", 2)
+
+
 def _bad_patch(error: PatchError, _: Mapping[str, Served]) -> ApiError:
     if error.malformed:
         return bad_request(f"error decoding patch: {error}")
@@ -379,6 +403,8 @@ _LOOKS: tuple[tuple[type[Exception], _Look], ...] = (
     (InvalidError, invalid),
     (PatchError, _bad_patch),
     (ExpiredError, lambda e, _: ApiError(410, str(e))),
+    (DatabaseFullError, lambda _e, _: storage_full("the change")),
+    (DatabaseLockedError, lambda _e, _: _locked()),
     (FieldNotSelectableError, lambda e, _: bad_request(str(e))),
     (ManifestError, _manifest),
     (ProtocolError, _protocol),

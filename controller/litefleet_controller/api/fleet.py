@@ -18,7 +18,7 @@ from starlette.responses import Response, StreamingResponse
 from litefleet_controller.api.boardlog import add_board_log
 from litefleet_controller.api.bodies import read
 from litefleet_controller.api.core import CORE
-from litefleet_controller.api.errors import ApiError, StatusCause, bad_request, refused
+from litefleet_controller.api.errors import ApiError, StatusCause, bad_request, refused, storage_full
 from litefleet_controller.api.interface import ApiDependencies, Person
 from litefleet_controller.api.served import Catalog
 from litefleet_controller.api.target import Target, authorize
@@ -263,8 +263,7 @@ def api_error(error: FleetError | BlobError) -> ApiError:
             cause = StatusCause(Code.DIGEST_MISMATCH, str(error), code=Code.DIGEST_MISMATCH)
             return ApiError(500, str(error), details={}, causes=[cause])
         case StorageFullError():
-            # Not its own text: where the server keeps its files is nobody's business.
-            return refused(503, "StorageFull", "the controller has no room for the file; tell whoever runs it")
+            return storage_full("the file")
         case _:
             status, code = _STORAGE.get(type(error), (500, Code.INTERNAL))
             return refused(status, code, str(error))

@@ -96,5 +96,7 @@ class ApiDependencies:
     """Whether who sends no token is somebody without rights (403, as in Kubernetes by default) or nobody (401)."""
     closing: asyncio.Event = field(default_factory=asyncio.Event)
     """Set before the server stops, so that open watches end cleanly."""
+    trouble: Callable[[], Exception | None] = lambda: None
+    """Why nothing can be written now; None when it can. `/readyz` says it."""
     recheck_s: float = 30.0
     """Time between two looks whether the one who watches still may: a revoked token ends open watches too."""

@@ -36,6 +36,7 @@ async def make_server(settings: Settings, authority: Authority, keep: Persistenc
         allowed=allowed,
         clock=utc_now,
         version=distribution_version("litefleet-controller"),
+        trouble=lambda: keep.database.trouble,
     )
     ports = EnrollmentPorts(
         tokens=EnrollmentTokens(keep.database.sessions),

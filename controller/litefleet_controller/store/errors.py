@@ -11,6 +11,27 @@ class StoreError(Exception):
     """Root of the store's refusals."""
 
 
+class UnavailableError(StoreError):
+    """The database can't be used now; nothing was changed, and what is stored is as it was. It may work in a while."""
+
+    is_condition = True
+    """It is where the program stands, no fault in it: logs say it in a line, without a traceback (see logs.py)."""
+
+
+class DatabaseFullError(UnavailableError):
+    """The disk under the database, or a limit on it, has no room."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"no room for the database: {reason}; free some space where the controller keeps its data")
+
+
+class DatabaseLockedError(UnavailableError):
+    """Somebody else kept the database locked for longer than is waited for."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"the database can't be written: {reason}; end what locks it (a backup, a sqlite3 shell)")
+
+
 class NotFoundError(StoreError):
     """There is no such object."""
 

@@ -99,6 +99,7 @@ async def world(database: Database, retention: Retention) -> AsyncIterator[World
         authenticate=tokens.authenticate,
         allowed=allowed,
         clock=clock,
+        trouble=lambda: database.trouble,
         recheck_s=0.05,
     )
     admin = await tokens.create("ada", Role.ADMIN, None, None, clock())

@@ -6,6 +6,7 @@ import random
 import signal
 import sqlite3
 import sys
+from contextlib import closing
 from datetime import UTC, datetime
 from uuid import uuid4
 
@@ -13,7 +14,6 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import insert, select, update
-from sqlalchemy.exc import OperationalError
 from sqlmodel import SQLModel
 
 import litefleet_controller.identity.tables
@@ -22,7 +22,7 @@ import litefleet_controller.telemetry.tables  # noqa: F401  # all fill SQLModel.
 from litefleet_controller.resources.registry import Registry
 from litefleet_controller.store.assignments import SqlAssignments
 from litefleet_controller.store.database import Database
-from litefleet_controller.store.errors import DatabaseVersionError
+from litefleet_controller.store.errors import DatabaseFullError, DatabaseLockedError, DatabaseVersionError
 from litefleet_controller.store.interface import Key, Query
 from litefleet_controller.store.leases import SqlLeases
 from litefleet_controller.store.objects import SqlObjects
@@ -181,6 +181,67 @@ async def test_a_writer_killed_in_mid_commit_leaves_all_or_nothing(url, database
     assert json.loads(newest) == record.json()
 
 
+def path_of(url):
+    return url.partition(":///")[2]
+
+
+async def test_a_lock_that_another_process_keeps_is_told_after_the_busy_timeout(url, database):
+    waits_little = Database(url, busy_timeout_ms=50)
+    with closing(sqlite3.connect(path_of(url))) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(DatabaseLockedError, match="end what locks it"):
+            async with waits_little.writing():
+                pass
+        assert isinstance(waits_little.trouble, DatabaseLockedError)
+    async with waits_little.writing():
+        pass
+    assert waits_little.trouble is None
+    await waits_little.close()
+
+
+async def test_readers_go_on_while_another_process_keeps_the_lock(url, database):
+    with closing(sqlite3.connect(path_of(url))) as other:
+        other.execute("BEGIN IMMEDIATE")
+        async with database.reading() as connection:
+            assert (await connection.execute(select(REVISION.c.value))).scalar_one() == 1
+    assert database.trouble is None
+
+
+async def test_writers_that_queue_behind_each_other_are_told_within_a_bound(url, database):
+    """Else each would wait a busy timeout more than the one before it."""
+    waits_little = Database(url, busy_timeout_ms=300, turn_s=0.4)
+
+    async def write():
+        async with waits_little.writing():
+            pass
+
+    with closing(sqlite3.connect(path_of(url))) as other:
+        other.execute("BEGIN IMMEDIATE")
+        async with asyncio.timeout(2):
+            outcomes = await asyncio.gather(*(write() for _ in range(10)), return_exceptions=True)
+    assert [type(o) for o in outcomes] == [DatabaseLockedError] * 10
+    await waits_little.close()
+
+
+async def test_a_transaction_that_changes_nothing_is_no_proof_that_there_is_room_again(database):
+    """On a full disk it ends well."""
+
+    async def write(pages, *statements):
+        async with database.writing() as session:
+            connection = await session.connection()
+            await connection.exec_driver_sql(f"PRAGMA max_page_count={pages}")
+            for statement in statements:
+                await connection.exec_driver_sql(statement)
+
+    with pytest.raises(DatabaseFullError):
+        await write(1, "CREATE TABLE more AS SELECT randomblob(100000) AS data")
+    async with database.writing() as session:
+        wrote = await session.connection()
+        assert (await wrote.exec_driver_sql("SELECT changes()")).scalar_one() == 1
+        assert isinstance(database.trouble, DatabaseFullError)
+    assert database.trouble is None
+
+
 async def test_a_disk_that_is_full_is_an_error_and_changes_nothing(database, objects, device):
     record = await objects.create(device())
 
@@ -193,7 +254,7 @@ async def test_a_disk_that_is_full_is_an_error_and_changes_nothing(database, obj
             rows = [{**made, "name": f"n{i}", "uid": f"x{i}", "body": b"x" * 100} for i in range(1000)]
             await connection.execute(insert(OBJECTS), rows)
 
-    with pytest.raises(OperationalError, match="full"):
+    with pytest.raises(DatabaseFullError, match="free some space"):
         await fill()
     assert await objects.get(record.key) == record
     assert [r.key for r in (await objects.list(Query("Device"))).records] == [record.key]
