@@ -9,7 +9,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from litefleet_agent import effects as fx
 from litefleet_agent import events as ev
@@ -20,6 +20,7 @@ from litefleet_agent.clockwatch import ClockWatch
 from litefleet_agent.core import advance
 from litefleet_agent.errors import AgentError
 from litefleet_agent.fetch import Fetcher
+from litefleet_agent.fileio import is_full
 from litefleet_agent.inbox import Inbox
 from litefleet_agent.interface import Incoming, Link
 from litefleet_agent.logs import EventLog
@@ -112,7 +113,8 @@ class Agent:
         self._stopping = threading.Event()
         self._backlog: deque[ev.Event] = deque()
         """Events whose consequences the disk did not take; retried in order."""
-        self._unsaved = False
+        self._unsaved: tuple[Code, str] | None = None
+        """Why the disk does not take the state, as the board reports it."""
         """The pointer file is older than the state."""
         self._next_save = float("-inf")
         self._next_tick = float("-inf")
@@ -273,15 +275,25 @@ class Agent:
         try:
             self._parts.pointers.save(whole)
         except OSError as e:
+            self._next_save = self._parts.clock() + SAVE_AGAIN_S
             if not self._unsaved:
                 log.warning("state_not_saved", error=e, again_in_s=SAVE_AGAIN_S)
-            self._unsaved = True
-            self._next_save = self._parts.clock() + SAVE_AGAIN_S
+                code = Code.DISK_FULL if is_full(e) else Code.INTERNAL
+                self._unsaved = (code, f"the board's state can't be saved, and what needs that waits: {e.strerror}")
+                self._report()
             return False
         if self._unsaved:
             log.info("state_saved_again")
-        self._unsaved = False
+            self._unsaved = None
+            self._report()
         return True
+
+    def _report(self) -> None:
+        """Say where the board stands. What waits for the disk says nothing by itself: the board must say why."""
+        state = self._state
+        if self._unsaved:
+            state = replace(state, code=self._unsaved[0], message=self._unsaved[1])
+        self._parts.uplink.report(state)
 
     def _catch_up(self) -> None:
         """Save what the disk did not take, then the events that waited for it, then remove what had to stay."""
@@ -317,7 +329,7 @@ class Agent:
             case fx.Collect(keep):
                 self._collect(keep)
             case fx.Report():
-                self._parts.uplink.report(self._state)
+                self._report()
 
     def _start_work(self, effect: fx.StartFetch | fx.StartVerify | fx.StartCheck | fx.StartBuild) -> None:
         parts = self._parts

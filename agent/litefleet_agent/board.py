@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from litefleet_agent.state import Artifact, Saved, SavedSlot
+from litefleet_protocol.codes import Code
 from litefleet_protocol.messages import Capabilities, Phase, Reported, SlotDesired, SlotReported
 
 REPORTED_BAD = 8
@@ -67,10 +68,13 @@ class RetryPolicy:
     max_attempts: int = 3
     first_s: float = 2.0
     longest_s: float = 300.0
+    longest_for_room_s: float = 15.0
+    """A look whether a disk has room again costs nothing, and who freed it waits for the board to go on."""
 
-    def delay(self, failures: int) -> float:
-        """Seconds to wait after the `failures`-th failure in a row."""
-        return min(self.first_s * 2.0 ** min(failures - 1, 30), self.longest_s)
+    def delay(self, failures: int, code: str = "") -> float:
+        """Seconds to wait after the `failures`-th failure in a row, the last for `code`."""
+        longest = self.longest_for_room_s if code == Code.DISK_FULL else self.longest_s
+        return min(self.first_s * 2.0 ** min(failures - 1, 30), longest)
 
 
 @dataclass(frozen=True, slots=True)

@@ -363,7 +363,7 @@ def _fail(slot: Slot, code: str, message: str, now: float, policy: RetryPolicy) 
             slot = replace(slot, bad=remember(slot.bad, failed.digest, code), deadline_at=None)
     else:
         step = Step.WAITING
-        slot = replace(slot, retry_at=now + policy.delay(slot.failures))
+        slot = replace(slot, retry_at=now + policy.delay(slot.failures, code))
     # What serves may have proved bad before this attempt superseded its way back.
     if slot.serving is not None and (slot.serving.digest == failed.digest or slot.serving.digest in slot.bad):
         moved, wanted = _return(slot, step, now, policy)

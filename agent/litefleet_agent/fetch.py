@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from litefleet_agent import events as ev
 from litefleet_agent.errors import AgentError
+from litefleet_agent.fileio import is_full
 from litefleet_agent.interface import Link
 from litefleet_agent.logs import EventLog
 from litefleet_agent.slots import ArtifactFolder, Slots, read_manifest
@@ -255,6 +256,6 @@ class Fetcher:
 
     def _fail(self, slot: str, ticket: int, error: OSError | AgentError) -> None:
         self._transfers.pop(slot, None)
-        full = isinstance(error, OSError) and error.errno in (28, 122)  # ENOSPC, EDQUOT
+        full = isinstance(error, OSError) and is_full(error)
         code = Code.DISK_FULL if full else getattr(error, "code", Code.INTERNAL)
         self._emit(ev.StepFailed(slot, ticket, str(code), str(error)))

@@ -27,6 +27,11 @@ def _no_hook(_operation: str, _path: Path) -> None:
     return
 
 
+def is_full(error: OSError) -> bool:
+    """Whether the disk, or a quota on it, has no room."""
+    return error.errno in (errno.ENOSPC, errno.EDQUOT)
+
+
 class Disk:
     """The file system. Every method may raise OSError."""
 

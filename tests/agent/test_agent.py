@@ -14,8 +14,9 @@ from litefleet_agent.fileio import Disk
 from litefleet_agent.journal import Position
 from litefleet_agent.journaling import journaling
 from litefleet_agent.slots import Slots
+from litefleet_protocol import codec
 from litefleet_protocol.enrollment import EnrollResponse
-from litefleet_protocol.messages import Desired, SlotDesired
+from litefleet_protocol.messages import Desired, Reported, SlotDesired
 from litefleet_protocol.tensors import Postprocess, Preprocess
 
 from .artifacts import DATA, WIDE_SIGNATURE, Key, golden_for, make
@@ -34,6 +35,32 @@ class FullDisk(Disk):
     def _refuse(self, operation, path):
         if FullDisk.full and operation in ("write", "append", "append_line", "write_at", "mkdir"):
             raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+
+class Listened:
+    """Implements `Link`: nobody answers, but what the board says of itself is kept."""
+
+    connected = True
+
+    def __init__(self):
+        self.reports = []
+
+    def start(self):
+        pass
+
+    def stop(self):
+        pass
+
+    def publish(self, topic, payload, *, retain=False):
+        if topic.endswith("/up/reported"):
+            self.reports.append(codec.decode(Reported, payload))
+        return True
+
+    def subscribe(self, topic):
+        pass
+
+    def unsubscribe(self, topic):
+        pass
 
 
 class Board:
@@ -63,7 +90,8 @@ class Board:
                 signing_keys=(key.pinned,),
             ),
         )
-        self.agent = compose.compose(folder, Config())
+        self.link = Listened()
+        self.agent = compose.compose(folder, Config(), lambda _who, _deliver: self.link)
         self.thread = threading.Thread(target=self.agent.run)
 
     def start(self):
@@ -190,3 +218,16 @@ def test_nothing_is_tried_and_nothing_collected_while_its_attempt_cannot_be_coun
     FullDisk.full = False
     until(lambda: board.serves("digits-v2") and board.step == "idle", "v2 serves")
     assert board.remembered()["previous"]["digest"] == good.digest
+
+
+def test_a_board_whose_disk_takes_nothing_says_so_and_when_that_is_over(board, key):
+    good = logarithm(key, "digits-v1", 1.0)
+    board.hold(good)
+    board.start()
+    FullDisk.full = True
+    board.assign(good)
+    until(lambda: board.link.reports and board.link.reports[-1].code == "DiskFull", "it says that its disk is full")
+    assert "can't be saved" in board.link.reports[-1].message
+    FullDisk.full = False
+    until(lambda: board.serves("digits-v1") and board.step == "idle", "v1 serves")
+    assert board.link.reports[-1].code == ""

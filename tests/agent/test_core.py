@@ -90,6 +90,21 @@ def test_update_goes_through_every_step_in_order():
     assert board.slot().current == Artifact(A, "v-a")
 
 
+def test_a_board_without_room_looks_again_every_quarter_of_a_minute_for_as_long_as_it_takes():
+    board = serving_a()
+    board.take(desired({"digits": B}, counter=2))
+    pauses = []
+    for _ in range(12):
+        board.fail("DiskFull")
+        assert board.slot().step is Step.WAITING
+        pauses.append(board.slot().retry_at - board.now)
+        board.now = board.slot().retry_at
+        board.take(ev.Tick())
+    assert pauses == [2, 4, 8, *[15] * 9]
+    board.until(Step.IDLE)
+    assert board.slot().current == Artifact(B, "v-b")
+
+
 def test_attempt_is_persisted_before_the_check_begins():
     board = Board()
     board.take(desired({"digits": A}))
