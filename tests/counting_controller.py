@@ -61,12 +61,12 @@ class Plan:
             return file.tell()
 
 
-def main() -> None:
+def count_commits(plan: Plan) -> None:
+    """In this process, from now on."""
     from sqlalchemy import event
     from sqlalchemy.dialects.sqlite.aiosqlite import SQLiteDialect_aiosqlite
     from sqlalchemy.engine import Connection, Engine
 
-    plan = Plan(Path(sys.argv.pop(1)))
     commit = SQLiteDialect_aiosqlite.do_commit
 
     def do_commit(self: Any, connection: Any) -> None:
@@ -80,17 +80,24 @@ def main() -> None:
 
     def mark(connection: Connection) -> None:
         if connection.get_execution_options().get("litefleet_writes"):
-            connection.exec_driver_sql(
-                "INSERT INTO audit (what) SELECT 'commit' WHERE (SELECT what FROM audit ORDER BY id DESC LIMIT 1) <> 'commit'"
-            )
+            connection.exec_driver_sql(_MARK)
 
     SQLiteDialect_aiosqlite.do_commit = do_commit  # type: ignore[method-assign]
     event.listen(Engine, "commit", mark)
 
-    from litefleet_controller.cli.__main__ import main as litefleet
+
+_MARK = """
+INSERT INTO audit (what) SELECT 'commit' WHERE (SELECT what FROM audit ORDER BY id DESC LIMIT 1) <> 'commit'
+"""
+
+
+def run_litefleet() -> None:
+    """With what is left of the command line."""
+    from litefleet_controller.cli import main as litefleet
 
     litefleet()
 
 
 if __name__ == "__main__":
-    main()
+    count_commits(Plan(Path(sys.argv.pop(1))))
+    run_litefleet()

@@ -6,10 +6,14 @@ rows; a row `commit` ends each transaction (tests/counting_controller.py writes 
 
 import json
 import sqlite3
+import subprocess
+import sys
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from tests.faults.small_disk import within
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS audit (id INTEGER PRIMARY KEY AUTOINCREMENT, what TEXT, name TEXT, value TEXT);
@@ -37,11 +41,19 @@ class Transaction:
     epochs: tuple[int, ...]
 
 
-class Audit:
-    """The log in `database`."""
+_READ = """
+import json, sqlite3, sys
+rows = sqlite3.connect(sys.argv[1]).execute("SELECT id, what, name, value FROM audit WHERE id > ? ORDER BY id", (sys.argv[2],))
+print(json.dumps(rows.fetchall()))
+"""
 
-    def __init__(self, database: Path) -> None:
+
+class Audit:
+    """The log in `database`, as process `pid` sees it when its mounts are its own."""
+
+    def __init__(self, database: Path, pid: int | None = None) -> None:
         self._database = database
+        self._pid = pid
 
     def install(self) -> None:
         """Once, while no controller runs."""
@@ -50,18 +62,25 @@ class Audit:
 
     def position(self) -> int:
         """Where the log ends now."""
-        with closing(sqlite3.connect(self._database)) as raw:
-            return int(raw.execute("SELECT max(id) FROM audit").fetchone()[0])
+        return int(self._rows(0)[-1][0])
+
+    def _rows(self, position: int) -> list[tuple[int, str, str, str]]:
+        # In a process: SQLite follows symbolic links by itself, so /proc/PID/root leads it to our own mounts.
+        where = [] if self._pid is None else within(self._pid)
+        command = [*where, sys.executable, "-S", "-c", _READ, str(self._database), str(position)]
+        rows: list[tuple[int, str, str, str]] = json.loads(
+            subprocess.run(command, check=True, capture_output=True).stdout
+        )
+        return rows
 
     def since(self, position: int) -> list[Transaction]:
         """What was committed after `position`, transaction by transaction, without those that wrote nothing of it."""
-        with closing(sqlite3.connect(self._database)) as raw:
-            rows = raw.execute("SELECT what, name, value FROM audit WHERE id > ? ORDER BY id", (position,)).fetchall()
+        rows = self._rows(position)
         found: list[Transaction] = []
         assigned: dict[str, str] = {}
         rollout: dict[str, Any] | None = None
         epochs: list[int] = []
-        for what, name, value in [*rows, ("commit", None, None)]:
+        for _, what, name, value in [*rows, (0, "commit", "", "")]:
             match what:
                 case "assigned":
                     assigned[name] = value

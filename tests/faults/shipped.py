@@ -8,10 +8,10 @@ import asyncio
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -25,6 +25,7 @@ from litefleet_protocol.tensors import Postprocess, Preprocess
 from tests.agent.artifacts import DATA, FLOAT_SIGNATURE, LABELS, golden_for, sha
 from tests.counting_controller import Plan
 from tests.faults.audit import Audit
+from tests.faults.small_disk import on_small_disk, seen_by
 from tests.flow.fleet import Fleet, Json
 
 CLASS = "pi"
@@ -59,8 +60,10 @@ class Shipped(Fleet):
     """The fleet; `plan` says when its controller dies."""
 
     names: Sequence[str] = ()
-    prefix: Sequence[str] = field(default_factory=list)
-    """Before the controller's own command line."""
+    disk_mb: float | None = None
+    """Size of a disk of its own for the controller's data."""
+    board_disk_mb: float | None = None
+    """The same for each board's state."""
 
     @property
     def plan(self) -> Plan:
@@ -68,12 +71,34 @@ class Shipped(Fleet):
 
     @property
     def audit(self) -> Audit:
-        return Audit(self.data / "litefleet.db")
+        apart = self.disk_mb is not None and self.controller is not None
+        pid = self.controller.process.pid if apart and self.controller else None
+        return Audit(super().data / "litefleet.db", pid)
 
     def command(self, *arguments: str) -> list[str]:
         program, *rest = super().command(*arguments)
         module = rest.index("litefleet_controller.cli")
-        return [*self.prefix, program, "-m", "tests.counting_controller", str(self.plan.folder), *rest[module + 1 :]]
+        command = [program, "-m", "tests.counting_controller", str(self.plan.folder), *rest[module + 1 :]]
+        return command if self.disk_mb is None else on_small_disk(self.data, self.disk_mb, command)
+
+    def board_command(self, name: str, *arguments: str) -> list[str]:
+        command = super().board_command(name, *arguments)
+        if self.board_disk_mb is None:
+            return command
+        return on_small_disk(self.directory / "boards" / name, self.board_disk_mb, command)
+
+    def answers_file(self, name: str) -> Path:
+        return self.directory / f"{name}.jsonl"
+
+    @property
+    def data(self) -> Path:
+        here = super().data
+        started = self.disk_mb is not None and self.controller is not None
+        return seen_by(self.controller.process.pid, here) if started and self.controller else here
+
+    def state_of(self, name: str) -> Path:
+        """A board's state directory, wherever it lies."""
+        return seen_by(self.boards[name].process.pid, self.directory / "boards" / name)
 
     def board(self, name: str) -> None:
         """A board that answers 20 inputs a second."""
@@ -116,10 +141,19 @@ def until(condition: Callable[[], object], what: str, seconds: float) -> None:
         time.sleep(0.05)
 
 
+S = TypeVar("S", bound=Shipped)
+
+
 @contextmanager
-def shipped(directory: Path, names: Sequence[str], **options: Any) -> Iterator[Shipped]:
+def shipped(
+    directory: Path,
+    names: Sequence[str],
+    *,
+    kind: type[S] = Shipped,
+    **options: Any,
+) -> Iterator[S]:
     """A running fleet of boards that serve nothing yet."""
-    running = Shipped(directory, names=names, **options)
+    running = kind(directory, names=names, **options)
     running.data.mkdir(parents=True, exist_ok=True)
     asyncio.run(_ship(running.data))
     running.audit.install()

@@ -84,10 +84,15 @@ class Fleet:
             config.write_text(
                 "[telemetry]\nwindow_seconds = 1\n\n[pipelines.digits]\n"
                 f'source = {{kind = "directory", path = "{images}", rate_hz = {rate_hz}, loop = true}}\n'
-                f'sink = {{kind = "file", path = "{state / "answers.jsonl"}"}}\n'
+                f'sink = {{kind = "file", path = "{self.answers_file(name)}"}}\n'
             )
         arguments = ["--config", str(config)] if config.exists() else []
-        self.boards[name] = start(agent_command("run", "--state-dir", str(state), *arguments), state / "agent.log")
+        command = self.board_command(name, "run", "--state-dir", str(state), *arguments)
+        self.boards[name] = start(command, self.directory / "boards" / name / "agent.log")
+
+    def board_command(self, _name: str, *arguments: str) -> list[str]:
+        """The command line of a board's program."""
+        return agent_command(*arguments)
 
     def kill_board(self, name: str) -> None:
         self.boards[name].process.send_signal(signal.SIGKILL)
@@ -138,10 +143,17 @@ class Fleet:
     def change(self, plural: str, name: str, spec: Json) -> None:
         self.request(lambda c: c.patch(f"{KUBE}/{plural}/{name}", {"spec": spec}))
 
+    def answers_file(self, name: str) -> Path:
+        """Where a board's pipeline writes its answers."""
+        return self.directory / "boards" / name / "answers.jsonl"
+
     def answers(self, name: str) -> list[Json]:
-        path = self.directory / "boards" / name / "answers.jsonl"
         with contextlib.suppress(FileNotFoundError):
-            return [json.loads(line) for line in path.read_text().splitlines(keepends=True) if line.endswith("\n")]
+            return [
+                json.loads(line)
+                for line in self.answers_file(name).read_text().splitlines(keepends=True)
+                if line.endswith("\n")
+            ]
         return []
 
     def wait(self, what: str, condition: Callable[[], object], seconds: float = PATIENCE_S) -> None:
