@@ -41,11 +41,12 @@ class Transaction:
     epochs: tuple[int, ...]
 
 
-_READ = """
+_QUERY = "SELECT id, what, name, value FROM audit WHERE id > ? ORDER BY id"
+_READ = f"""
 import json, sqlite3, sys
-rows = sqlite3.connect(sys.argv[1]).execute("SELECT id, what, name, value FROM audit WHERE id > ? ORDER BY id", (sys.argv[2],))
-print(json.dumps(rows.fetchall()))
+print(json.dumps(sqlite3.connect(sys.argv[1]).execute("{_QUERY}", (sys.argv[2],)).fetchall()))
 """
+Row = tuple[int, str, str, str]
 
 
 class Audit:
@@ -64,13 +65,13 @@ class Audit:
         """Where the log ends now."""
         return int(self._rows(0)[-1][0])
 
-    def _rows(self, position: int) -> list[tuple[int, str, str, str]]:
+    def _rows(self, position: int) -> list[Row]:
+        if self._pid is None:
+            with closing(sqlite3.connect(self._database, timeout=30)) as raw:
+                return raw.execute(_QUERY, (position,)).fetchall()
         # In a process: SQLite follows symbolic links by itself, so /proc/PID/root leads it to our own mounts.
-        where = [] if self._pid is None else within(self._pid)
-        command = [*where, sys.executable, "-S", "-c", _READ, str(self._database), str(position)]
-        rows: list[tuple[int, str, str, str]] = json.loads(
-            subprocess.run(command, check=True, capture_output=True).stdout
-        )
+        command = [*within(self._pid), sys.executable, "-S", "-c", _READ, str(self._database), str(position)]
+        rows: list[Row] = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
         return rows
 
     def since(self, position: int) -> list[Transaction]:

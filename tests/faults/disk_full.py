@@ -18,40 +18,44 @@ from tests.figures import Figure, Run
 
 _CODE = "StorageFull"
 _BOARD_CODE = "DiskFull"
-_DISK_MB = 24.0
+_DISK_MB, _BOARD_DISK_MB = 24.0, 8.0
 _HOLD_S, _SAMPLE_HOLD_S = 20.0, 1.0
 _BACK_GOAL_S = 10.0
 """Somebody who has freed space looks a few seconds later whether it goes on."""
 _OUT_GOAL_S = 60.0
+"""A rollout of three small boards, and the longest pause of one that looks for room."""
+_SAID_GOAL_S = 30.0
+"""Its turn in the rollout comes when the boards before it are done."""
 _FIRST, _SECOND = VERSIONS
 
 
 def disk_full(run: Run) -> Sequence[Figure]:
     """What was refused and how, what was lost, and how long until it went on after there was room again."""
-    return [*_controllers(run), *_boards(run)]
-
-
-def _controllers(run: Run) -> Sequence[Figure]:
     names = ("b-1",) if run.sample else ("b-1", "b-2", "b-3")
-    with tempfile.TemporaryDirectory() as folder, shipped(Path(folder), names, disk_mb=_DISK_MB) as fleet:
-        asked = Asked(fleet, padding=20_000)
-        position = fleet.audit.position()
-        fleet.roll_out(_FIRST)
-        until(lambda: any(t.assigned for t in fleet.audit.since(position)), "the first command", 60)
-        with Filler(fleet.data) as filler:
-            _keep_full(asked, filler, _SAMPLE_HOLD_S if run.sample else _HOLD_S)
-        freed = time.monotonic()
-        writable_s = seconds_until(lambda: asked.write(_CODE), 60)
-        seconds_until(lambda: asked.readiness(_CODE), 60)
-        ready_s = time.monotonic() - freed
-        seconds_until(lambda: fleet.is_out(_FIRST), 180)
-        out_s = time.monotonic() - freed
-        wrong = [
-            *asked.wrong,
-            *tracebacks(fleet.directory),
-            *broken_rules(fleet.audit.since(position), _FIRST, len(names)),
-        ]
-        lost = asked.lost()
+    hold_s = _SAMPLE_HOLD_S if run.sample else _HOLD_S
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        shipped(Path(folder), names, disk_mb=_DISK_MB, board_disk_mb=_BOARD_DISK_MB) as fleet,
+    ):
+        return [*_controllers(fleet, hold_s, run.seed), *_boards(fleet, names[0], hold_s, run.seed)]
+
+
+def _controllers(fleet: Shipped, hold_s: float, seed: int) -> Sequence[Figure]:
+    """The first version goes out while the controller's disk is full."""
+    asked = Asked(fleet, padding=20_000)
+    position = fleet.audit.position()
+    fleet.roll_out(_FIRST)
+    until(lambda: any(t.assigned for t in fleet.audit.since(position)), "the first command", 60)
+    with Filler(fleet.data) as filler:
+        _keep_full(asked, filler, hold_s)
+    freed = time.monotonic()
+    writable_s = seconds_until(lambda: asked.write(_CODE), 60)
+    seconds_until(lambda: asked.readiness(_CODE), 60)
+    ready_s = time.monotonic() - freed
+    seconds_until(lambda: fleet.is_out(_FIRST), 180)
+    out_s = time.monotonic() - freed
+    rules = broken_rules(fleet.audit.since(position), _FIRST, len(fleet.names))
+    wrong = [*asked.wrong, *tracebacks(fleet.directory), *rules]
     sides = {
         "acknowledged": len(asked.acknowledged),
         "refused": asked.refused[_CODE],
@@ -59,10 +63,10 @@ def _controllers(run: Run) -> Sequence[Figure]:
     }
     back = {"first write s": writable_s, "readyz s": ready_s}
     return [
-        Figure("controller-disk-full-lost", len(lost), "acknowledged writes", 0, "==", sides, run.seed),
-        Figure("controller-disk-full-wrong", len(wrong), "faults", 0, "==", sides, run.seed, "; ".join(wrong[:5])),
-        Figure("controller-disk-full-back", ready_s, "s", _BACK_GOAL_S, "<=", back, run.seed, "from the freed space"),
-        Figure("controller-disk-full-converged", out_s, "s", _OUT_GOAL_S, "<=", back, run.seed, "the rollout's end"),
+        Figure("controller-disk-full-lost", len(asked.lost()), "acknowledged writes", 0, "==", sides, seed),
+        Figure("controller-disk-full-wrong", len(wrong), "faults", 0, "==", sides, seed, "; ".join(wrong[:5])),
+        Figure("controller-disk-full-back", ready_s, "s", _BACK_GOAL_S, "<=", back, seed, "from the freed space"),
+        Figure("controller-disk-full-converged", out_s, "s", _OUT_GOAL_S, "<=", back, seed, "the rollout's end"),
     ]
 
 
@@ -85,48 +89,38 @@ def _keep_full(asked: Asked, filler: Filler, hold_s: float) -> None:
             return
 
 
-def _boards(run: Run) -> Sequence[Figure]:
-    (name,) = names = ("b-1",)
-    with tempfile.TemporaryDirectory() as folder, shipped(Path(folder), names, board_disk_mb=8) as fleet:
-        before = None
-        target = _FIRST
-        if not run.sample:
-            before, target = _FIRST, _SECOND
-            fleet.roll_out(before)
-            fleet.until_out(before)
-        answered = len(fleet.answers(name))
-        with Filler(fleet.state_of(name)) as filler:
-            began = time.monotonic()
-            fleet.roll_out(target)
-            said_s = seconds_until(lambda: _refill(filler) or _BOARD_CODE in _codes(fleet, name), 60)
-            hold_until = time.monotonic() + (_SAMPLE_HOLD_S if run.sample else _HOLD_S)
-            while time.monotonic() < hold_until:
-                filler.fill()
-                time.sleep(0.2)
-            held_s = time.monotonic() - began
-            meanwhile = fleet.answers(name)[answered:]
-        out_s = seconds_until(lambda: fleet.is_out(target), 360)
-        until(lambda: (fleet.answers(name) or [{}])[-1].get("version") == target, f"{target}'s answers", 20)
-        wrong = wrong_answers(fleet.answers(name)[max(0, answered - 1) :], before, target)
-        if before and len(meanwhile) < held_s * 10:
-            wrong.append(f"{len(meanwhile)} answers in {held_s:.0f} s")
-        wrong += _died(fleet, name)
+def _boards(fleet: Shipped, name: str, hold_s: float, seed: int) -> Sequence[Figure]:
+    """The second version goes out while a board's disk is full."""
+    answered = len(fleet.answers(name))
+    with Filler(fleet.state_of(name)) as filler:
+        began = time.monotonic()
+        fleet.roll_out(_SECOND)
+        said_s = seconds_until(lambda: _BOARD_CODE in _codes(fleet, name, filler), 60)
+        hold_until = time.monotonic() + hold_s
+        while time.monotonic() < hold_until:
+            filler.fill()
+            time.sleep(0.2)
+        held_s = time.monotonic() - began
+        meanwhile = fleet.answers(name)[answered:]
+    out_s = seconds_until(lambda: fleet.is_out(_SECOND), 360)
+    until(lambda: fleet.answers(name)[-1].get("version") == _SECOND, f"{_SECOND}'s answers", 20)
+    wrong = wrong_answers(fleet.answers(name)[answered - 1 :], _FIRST, _SECOND)
+    if len(meanwhile) < held_s * 10:
+        wrong.append(f"{len(meanwhile)} answers in {held_s:.0f} s, of 20 a second")
+    if any(row.get("version") != _FIRST for row in meanwhile):
+        wrong.append(f"{_SECOND} answered without room for it")
+    wrong += _died(fleet, name)
     sides = {"full for s": held_s, "answers meanwhile": len(meanwhile), "said after s": said_s}
     return [
-        Figure("board-disk-full-wrong", len(wrong), "faults", 0, "==", sides, run.seed, "; ".join(wrong[:5])),
-        Figure(
-            "board-disk-full-said", said_s, "s", 10.0, "<=", sides, run.seed, f"until its Device says {_BOARD_CODE}"
-        ),
-        Figure("board-disk-full-converged", out_s, "s", _OUT_GOAL_S, "<=", sides, run.seed, "the rollout's end"),
+        Figure("board-disk-full-wrong", len(wrong), "faults", 0, "==", sides, seed, "; ".join(wrong[:5])),
+        Figure("board-disk-full-said", said_s, "s", _SAID_GOAL_S, "<=", sides, seed, f"its Device says {_BOARD_CODE}"),
+        Figure("board-disk-full-converged", out_s, "s", _OUT_GOAL_S, "<=", sides, seed, "the rollout's end"),
     ]
 
 
-def _refill(filler: Filler) -> None:
+def _codes(fleet: Shipped, name: str, filler: Filler) -> tuple[Any, Any]:
+    """What the board as a whole says, and what its slot says; its disk is full again before."""
     filler.fill()
-
-
-def _codes(fleet: Shipped, name: str) -> tuple[Any, Any]:
-    """What the board as a whole says, and what its slot says."""
     return fleet.status("devices", name).get("code"), fleet.slot(name).get("code")
 
 

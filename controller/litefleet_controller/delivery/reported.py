@@ -23,7 +23,7 @@ from litefleet_controller.delivery.device_status import (
     status_of,
 )
 from litefleet_controller.delivery.devices import KIND, Devices
-from litefleet_controller.store.errors import NotFoundError
+from litefleet_controller.store.errors import NotFoundError, UnavailableError
 from litefleet_controller.store.interface import Key, Objects, Query
 from litefleet_controller.workqueue import WorkQueue
 from litefleet_protocol.codes import Code
@@ -33,6 +33,7 @@ log = structlog.get_logger(__name__)
 
 _WORKERS = 4
 _RETRY_S = 1.0
+_LOG_EVERY_S = 10.0
 _FARTHEST_EPOCH_AHEAD = 2**32
 """A board that claims an epoch farther ahead lies: leaders raise it by one."""
 
@@ -62,6 +63,7 @@ class ReportedState:
         self._said: dict[str, Said] = {}
         self._written: dict[str, tuple[dict[str, Any], float]] = {}
         self._work: WorkQueue[str] = WorkQueue()
+        self._silent_until = 0.0
         self.dropped: Counter[str] = Counter()
         """Messages not kept, by reason."""
 
@@ -132,12 +134,22 @@ class ReportedState:
                 await self._write(device)
             except NotFoundError:
                 self._unknown(device)
+            except UnavailableError as e:
+                self._put_off(device, e)
             except Exception:
-                # The edge of the loop: a database that is busy now must not cost a board its status.
+                # The edge of the loop: whatever it is, it must not cost a board its status.
                 log.exception("device_status_unwritten", device=device)
                 self._work.add_after(device, _RETRY_S)
             finally:
                 self._work.done(device)
+
+    def _put_off(self, device: str, reason: UnavailableError) -> None:
+        """Write later. Logged once in a while: it concerns every board that says anything."""
+        self._work.add_after(device, _RETRY_S)
+        now = self._monotonic()
+        if now >= self._silent_until:
+            self._silent_until = now + _LOG_EVERY_S
+            log.warning("device_statuses_put_off", reason=str(reason), device=device)
 
     async def _write(self, device: str) -> None:
         where = await self._devices.locate(device)

@@ -8,10 +8,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from litefleet_controller.delivery.desired import Echo
 from litefleet_controller.delivery.devices import DeviceDirectory, DeviceRef
 from litefleet_controller.delivery.reported import ReportedState
+from litefleet_controller.store.errors import DatabaseFullError
 from litefleet_controller.store.interface import Key, Patch
 from litefleet_controller.store.objects import SqlObjects
 from litefleet_protocol.messages import Capabilities, Presence, Reported, SlotReported
@@ -248,12 +250,27 @@ async def test_a_busy_database_delays_a_status_and_loses_none(objects: SqlObject
         await until(lambda: broken.written, "it is written in the end")
 
 
+async def test_a_database_without_room_is_logged_once_for_all_boards(objects: SqlObjects) -> None:
+    for name in "abc":
+        await objects.create(device_body(name))
+    broken = Breaking(objects, failures=3, error=DatabaseFullError("disk is full"))
+    state = _state(broken, [0.0], [])  # type: ignore[arg-type]
+    with capture_logs() as logs:
+        async with running(state):
+            for name in "abc":
+                state.presence(name, ONLINE)
+            await until(lambda: broken.written, "it is written in the end")
+    assert [entry["event"] for entry in logs] == ["device_statuses_put_off"]
+    assert "free some space" in logs[0]["reason"]
+
+
 class Breaking:
     """A store that fails at first."""
 
-    def __init__(self, objects: SqlObjects, failures: int) -> None:
+    def __init__(self, objects: SqlObjects, failures: int, error: Exception | None = None) -> None:
         self._objects = objects
         self._failures = failures
+        self._error = error or OSError("input/output error")
         self.written = False
 
     def __getattr__(self, name: str) -> Callable[..., Awaitable[Any]]:
@@ -263,7 +280,7 @@ class Breaking:
     async def mutate(self, *args: Any, **kwargs: Any) -> None:
         if self._failures:
             self._failures -= 1
-            raise OSError("database is locked")
+            raise self._error
         await self._objects.mutate(*args, **kwargs)
         self.written = True
 
