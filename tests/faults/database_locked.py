@@ -41,6 +41,8 @@ def database_locked(run: Run) -> Sequence[Figure]:
         position = fleet.audit.position()
         fleet.roll_out(_TARGET)
         until(lambda: any(t.assigned for t in fleet.audit.since(position)), "the first command", 60)
+        for _ in range(5):
+            asked.write(_CODE)
         with _locked(fleet.data / "litefleet.db"):
             end = time.monotonic() + (_SAMPLE_HOLD_S if run.sample else _HOLD_S)
             while not asked.refused or time.monotonic() < end:

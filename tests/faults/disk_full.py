@@ -19,6 +19,8 @@ from tests.figures import Figure, Run
 _CODE = "StorageFull"
 _BOARD_CODE = "DiskFull"
 _DISK_MB, _BOARD_DISK_MB = 24.0, 8.0
+_LAST_ROOM = 2_000_000
+"""Bytes that are left at first, so that the disk becomes full in the middle of somebody's work."""
 _HOLD_S, _SAMPLE_HOLD_S = 20.0, 1.0
 _BACK_GOAL_S = 10.0
 """Somebody who has freed space looks a few seconds later whether it goes on."""
@@ -46,7 +48,7 @@ def _controllers(fleet: Shipped, hold_s: float, seed: int) -> Sequence[Figure]:
     position = fleet.audit.position()
     fleet.roll_out(_FIRST)
     until(lambda: any(t.assigned for t in fleet.audit.since(position)), "the first command", 60)
-    with Filler(fleet.data) as filler:
+    with Filler(fleet.data, leave_bytes=_LAST_ROOM) as filler:
         _keep_full(asked, filler, hold_s)
     freed = time.monotonic()
     writable_s = seconds_until(lambda: asked.write(_CODE), 60)
@@ -72,19 +74,18 @@ def _controllers(fleet: Shipped, hold_s: float, seed: int) -> Sequence[Figure]:
 
 def _keep_full(asked: Asked, filler: Filler, hold_s: float) -> None:
     """Write until there is no room for it, then go on trying; nothing that ends meanwhile makes room."""
-    refused = 0
-    while not asked.refused[_CODE] and refused < 2_000:
-        filler.fill()
+    tries = 0
+    while not asked.refused[_CODE] and tries < _LAST_ROOM:
+        tries += asked.padding
         asked.write(_CODE)
-        refused += 1
-    until = time.monotonic() + hold_s
+    end = time.monotonic() + hold_s
     unready = 0
-    while not unready or time.monotonic() < until:
+    while not unready or time.monotonic() < end:
         filler.fill()
         asked.write(_CODE)
         asked.read()
         unready += not asked.readiness(_CODE)
-        if time.monotonic() > until + 30:
+        if time.monotonic() > end + 30:
             asked.wrong.append("readyz never said that the disk is full")
             return
 

@@ -35,23 +35,29 @@ def within(pid: int) -> list[str]:
 
 
 class Filler:
-    """Takes up all the room in `folder` while it is entered; `fill` takes up what was freed since."""
+    """Takes up the room in `folder`, all but `leave_bytes`, while it is entered; `fill` takes up the rest, whenever asked."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, leave_bytes: int = 0) -> None:
+        self._folder = folder
         self._file = folder / "filler"
+        self._leave_bytes = leave_bytes
 
-    def fill(self) -> None:
+    def fill(self, leave_bytes: int = 0) -> None:
         with self._file.open("ab", buffering=0) as file:
-            for size in (1 << 20, 4096):
+            for size in (1 << 18, 4096):
                 piece = bytes(size)
                 try:
-                    while file.write(piece) == size:
+                    while self._free() >= leave_bytes + size and file.write(piece) == size:
                         pass
                 except OSError:
                     continue
 
+    def _free(self) -> int:
+        room = os.statvfs(self._folder)
+        return room.f_bavail * room.f_bsize
+
     def __enter__(self) -> "Filler":
-        self.fill()
+        self.fill(self._leave_bytes)
         return self
 
     def __exit__(
