@@ -6,8 +6,9 @@ made anew on connecting.
 
 A broker that comes back takes a few hundred TLS handshakes a second, and ten thousand boards lose it in one moment.
 Pauses are therefore drawn evenly from nought to a bound that doubles with every failure: after seven of them the boards
-come spread over two minutes. A connection that didn't hold counts as a failure too, or boards that an overloaded broker
-throws out again would come back at once.
+come spread over two minutes. A connection that ended at once counts as a failure too, or boards that an overloaded
+broker throws out again would come back at once. One that stood for a while is forgiven in proportion: on a radio link
+that comes and goes a board is to be online for most of the time, however often it lost its connection before.
 """
 
 import math

@@ -13,9 +13,9 @@ from litefleet_protocol.messages import Presence
 from .broker import Client, until
 
 
-def make_link(port, ids, mail=None):
+def make_link(port, ids, mail=None, first_pause_s=0.05):
     return MqttLink(
-        Address("127.0.0.1", port, "pi-1", keepalive_s=5, first_pause_s=0.05),
+        Address("127.0.0.1", port, "pi-1", keepalive_s=5, first_pause_s=first_pause_s),
         lambda: None,
         deliver=(mail or queue.SimpleQueue()).put,
         random=random.random,

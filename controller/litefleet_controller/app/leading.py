@@ -7,7 +7,7 @@ import structlog
 from litefleet_controller.app.delivery import Delivery
 from litefleet_controller.app.persistence import Persistence, forget_log
 from litefleet_controller.app.settings import utc_now
-from litefleet_controller.convert.local import LocalConverter
+from litefleet_controller.convert.interface import Converter
 from litefleet_controller.delivery.errors import DeliveryError
 from litefleet_controller.reconcile.classes import DeviceClassReconciler
 from litefleet_controller.reconcile.devices import DeviceReconciler
@@ -24,7 +24,7 @@ SWEEP_S = 60.0
 RAISE_AGAIN_S = 60.0
 
 
-async def lead_epoch(epoch: int, keep: Persistence, deliver: Delivery, converter: LocalConverter) -> None:
+async def lead_epoch(epoch: int, keep: Persistence, deliver: Delivery, converter: Converter) -> None:
     """What only the leader does, until cancelled."""
 
     async def gone(namespace: str, device: str) -> None:

@@ -17,6 +17,8 @@ from litefleet_controller.app.doors import make_server, open_doors
 from litefleet_controller.app.leading import follow_higher_epochs, lead_epoch
 from litefleet_controller.app.persistence import forget_old_telemetry, persistence
 from litefleet_controller.app.settings import Settings, StartError, utc_now
+from litefleet_controller.artifacts.interface import Blobs
+from litefleet_controller.convert.interface import Converter
 from litefleet_controller.convert.local import LocalConverter
 from litefleet_controller.delivery.broker_program import BrokerError
 from litefleet_controller.identity.authority import Authority
@@ -27,8 +29,13 @@ from litefleet_controller.store.holders import holder_name
 
 log = structlog.get_logger()
 
+MakeConverter = Callable[[Blobs, Path], Converter]
+"""Makes a converter that reads and writes these blobs and may keep files of its own in this folder."""
 
-async def serve(settings: Settings, ready: Callable[[str, Path], None]) -> None:
+
+async def serve(
+    settings: Settings, ready: Callable[[str, Path], None], *, make_converter: MakeConverter = LocalConverter
+) -> None:
     """Run until SIGTERM or SIGINT. `ready` is told the URL and the kubeconfig once requests are answered.
 
     Raises:
@@ -40,20 +47,24 @@ async def serve(settings: Settings, ready: Callable[[str, Path], None]) -> None:
         loop.add_signal_handler(number, stop.set)
     try:
         async with AsyncExitStack() as stack:
-            await _run(settings, stack, stop, ready)
+            await _run(settings, stack, stop, ready, make_converter)
     except (AuthorityError, BrokerError, ServerError, StoreError, OSError, ssl.SSLError) as e:
         raise StartError(str(e), type(e).__name__.removesuffix("Error")) from e
     log.info("stopped")
 
 
 async def _run(
-    settings: Settings, stack: AsyncExitStack, stop: asyncio.Event, ready: Callable[[str, Path], None]
+    settings: Settings,
+    stack: AsyncExitStack,
+    stop: asyncio.Event,
+    ready: Callable[[str, Path], None],
+    make_converter: MakeConverter,
 ) -> None:
     replica = f"controller-{secrets.token_hex(4)}"
     authority = Authority.open(settings.data_dir / "identity", utc_now())
     keep = await stack.enter_async_context(persistence(settings, authority))
     deliver = await stack.enter_async_context(delivery(settings, authority, keep, replica))
-    converter = LocalConverter(keep.blobs, settings.data_dir / "convert")
+    converter = make_converter(keep.blobs, settings.data_dir / "convert")
     stack.push_async_callback(converter.close)
 
     async def lead(epoch: int) -> None:

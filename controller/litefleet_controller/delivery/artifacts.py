@@ -87,6 +87,10 @@ class ArtifactPublisher:
         # One caller that gives up must not stop the publish that others wait for.
         await asyncio.shield(task)
 
+    def holds(self, artifact: Artifact) -> bool:
+        """Whether the broker is known to hold all of it: published whole, on this connection."""
+        return artifact in self._holding()
+
     def is_publishing(self, artifact: Artifact) -> bool:
         """Whether all of it is on its way."""
         return artifact in self._publishing

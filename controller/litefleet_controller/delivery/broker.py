@@ -24,6 +24,7 @@ from pathlib import Path
 
 import structlog
 
+from litefleet_controller.delivery.backoff import Backoff
 from litefleet_controller.delivery.broker_config import BrokerFiles, broker_config, check_addresses
 from litefleet_controller.delivery.broker_process import MosquittoProcess
 from litefleet_controller.delivery.broker_program import BrokerError, BrokerProgram, find_program
@@ -36,8 +37,8 @@ log = structlog.get_logger(__name__)
 START_TIMEOUT_S = 15.0
 PORT_PATIENCE_S = 5.0
 """How long a port may still be held by the mosquitto of a controller that was killed a moment ago."""
-STEADY_S = 60.0
-"""Running this long makes the next restart immediate again."""
+STEADY_S = 5.0
+"""Running this long, it wasn't its start that failed: the next restart is as quick as the first."""
 
 
 class BrokerPortError(BrokerError):
@@ -184,20 +185,20 @@ class EmbeddedBroker:
         writer.transport.abort()
 
     async def _supervise(self, program: BrokerProgram) -> None:
-        delay_s = self._options.first_delay_s
+        backoff = Backoff(self._options.first_delay_s, self._options.longest_delay_s, STEADY_S)
+        delay_s = 0.0
         while True:
             if self._process is not None:
                 since = time.monotonic()
                 code = await self._process.ended()
-                if time.monotonic() - since > STEADY_S:
-                    delay_s = self._options.first_delay_s
+                delay_s = backoff.ended(delay_s, time.monotonic() - since)
                 log.error("broker.died", code=code, last=self._process.last_words(), restart_in_s=delay_s)
                 self._process = None
             await asyncio.sleep(delay_s)
-            delay_s = min(delay_s * 2, self._options.longest_delay_s)
             try:
                 self._process = await self._launch_over_damage(program)
             except (BrokerError, OSError) as e:
+                delay_s = backoff.failed(delay_s)
                 log.error("broker.restart_failed", reason=str(e), again_in_s=delay_s)  # noqa: TRY400 - no traceback
 
 

@@ -13,12 +13,16 @@ from collections.abc import AsyncIterator, Callable
 
 import structlog
 
+from litefleet_controller.delivery.backoff import Backoff
 from litefleet_controller.delivery.errors import LinkDownError, RefusedError
 from litefleet_controller.delivery.interface import Incoming, LinkState
 from litefleet_controller.delivery.latest import Latest
 from litefleet_controller.delivery.link import BrokerAddress, Connection, LinkOptions
 
 log = structlog.get_logger(__name__)
+
+STEADY_S = 5.0
+"""A connection that stood this long was none that ended at once (another client with this id, say)."""
 
 
 class MqttLink:
@@ -96,30 +100,28 @@ class MqttLink:
         return self._connection
 
     async def _keep_connected(self) -> None:
-        first, longest = self._options.backoff_s
-        wait = first
+        backoff = Backoff(*self._options.backoff_s, STEADY_S)
+        wait = 0.0
         while not self._stopping:
-            began = time.monotonic()
             try:
-                await self._one_connection()
-                # One that ended at once (another client with this id, say) must not come back at full speed.
-                wait = first if time.monotonic() - began > longest else min(longest, wait * 2)
+                wait = backoff.ended(wait, await self._one_connection())
             except (OSError, LinkDownError, RefusedError) as e:
                 self.failures += 1
+                wait = backoff.failed(wait)
                 log.warning("mqtt_connect_failed", broker=self._shown(), error=str(e)[:300], again_in_s=round(wait, 2))
-                wait = min(longest, wait * 2)
             except Exception:
                 # The edge of the loop: whatever a connection died of, the next one must come.
                 log.exception("mqtt_connection_crashed", broker=self._shown())
-                wait = longest
+                wait = backoff.longest_s
             if not self._stopping:
                 await asyncio.sleep(wait * (0.5 + 0.5 * self._jitter()))
 
-    async def _one_connection(self) -> None:
-        """Connect, subscribe, stay until the connection ends."""
+    async def _one_connection(self) -> float:
+        """Connect, subscribe, stay until the connection ends; for how many seconds it stood."""
         connection = Connection(self._address, self._client_id, self._options, self._take)
         try:
             await connection.open()
+            since = time.monotonic()
             self._connection = connection
             for topic in list(self._topics):
                 await self._resubscribe(connection, topic)
@@ -129,6 +131,7 @@ class MqttLink:
             reason = await connection.ended
             if not self._stopping:
                 log.warning("mqtt_connection_lost", broker=self._shown(), reason=reason)
+            return time.monotonic() - since
         finally:
             self._connection = None
             self._state.set(LinkState(connected=False, generation=self._state.value.generation))

@@ -3,6 +3,9 @@
 After a broker lost its memory a thousand boards ask for the same chunks within seconds. Requests are gathered for a
 moment and each piece is published once, retained, for all who asked and all who will. Only what is assigned in the
 board's own namespace is answered: a board can't make the controller publish anything else.
+
+What misses one piece on a broker that nobody knows to hold the rest most probably misses them all, and each silence
+costs a board seconds: there all of the artifact is published, once a connection.
 """
 
 import asyncio
@@ -113,6 +116,10 @@ class NeedAnswerer:
 
     async def _answer(self, artifact: Artifact, indices: set[int]) -> None:
         if self._artifacts.is_publishing(artifact):
+            return
+        if not self._artifacts.holds(artifact):
+            await self._artifacts.ensure(*artifact)
+            log.info("need_answered_with_all", namespace=artifact[0], artifact=artifact[1], pieces=len(indices))
             return
         now = self._monotonic()
         self._sent = {piece: at for piece, at in self._sent.items() if at > now - self._gathering.quiet_s}

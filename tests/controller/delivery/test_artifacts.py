@@ -195,8 +195,11 @@ async def test_a_thousand_boards_that_miss_the_same_chunk_get_it_with_one_publis
         return {("default", source.digest)}
 
     publisher = ArtifactPublisher(await open_link("controller"), source)
+    await publisher.ensure("default", source.digest)
+    source.read.clear()
     answerer = NeedAnswerer(publisher, Boards(), in_use, Gathering(gather_s=0.05))
     board = await open_link("board")
+    await board.publish(source.topic(3), b"", retain=True)
     box = Mailbox(board)
     await board.subscribe(source.topic(3))
     running = asyncio.create_task(answerer.run())
@@ -211,16 +214,47 @@ async def test_a_thousand_boards_that_miss_the_same_chunk_get_it_with_one_publis
     running.cancel()
 
 
+async def test_a_broker_that_nobody_knows_to_hold_the_rest_gets_all_of_it_after_one_request(
+    open_link: OpenLink, source: Source, broker: PlainBroker
+) -> None:
+    async def in_use() -> set[tuple[str, str]]:
+        return {("default", source.digest)}
+
+    link = await open_link("controller")
+    publisher = ArtifactPublisher(link, source)
+    await publisher.ensure("default", source.digest)
+    answerer = NeedAnswerer(publisher, Boards(), in_use, Gathering(gather_s=0.01))
+    running = asyncio.create_task(answerer.run())
+    broker.kill()
+    await until(lambda: not link.state.value.connected, "the link is down")
+    broker.start()
+    await until(lambda: link.state.value.connected, "the link is up again")
+    source.read.clear()
+    answerer.need("board-1", Need(artifact=source.digest, chunks=(3,)))
+    await until(lambda: publisher.holds(("default", source.digest)), "all of it is published")
+    answerer.need("board-2", Need(artifact=source.digest, chunks=(3,)))
+    await until(lambda: source.read[3] == 2, "from then on a piece is answered with that piece")
+    assert await _retained(open_link, "late") == {source.topic(i) for i in range(-1, len(source.chunks))}
+    assert {n for n in source.read.values() if n > 1} == {2}
+    assert source.read.total() == len(source.chunks) + 2
+    running.cancel()
+
+
 async def test_the_manifest_can_be_missed_too(open_link: OpenLink, source: Source) -> None:
     async def in_use() -> set[tuple[str, str]]:
         return {("default", source.digest)}
 
-    publisher = ArtifactPublisher(await open_link("controller"), source)
+    link = await open_link("controller")
+    publisher = ArtifactPublisher(link, source)
+    await publisher.ensure("default", source.digest)
+    source.read.clear()
+    await link.publish(source.topic(-1), b"", retain=True)
     answerer = NeedAnswerer(publisher, Boards(), in_use, Gathering(gather_s=0.01))
     running = asyncio.create_task(answerer.run())
     answerer.need("board-1", Need(artifact=source.digest, chunks=(-1,)))
     await until(lambda: source.read[-1], "the manifest is published")
-    assert await _retained(open_link, "late") == {source.topic(-1)}
+    await until(lambda: source.read.total() == 1, "and nothing else")
+    assert source.topic(-1) in await _retained(open_link, "late")
     running.cancel()
 
 
