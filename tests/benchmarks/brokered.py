@@ -127,7 +127,7 @@ class Fetching:
 async def brokered(folder: Path, names: Sequence[str]) -> AsyncIterator[Brokered]:
     """A broker as litefleet configures it, that knows these boards; their certificates are under `folder`."""
     now = datetime.now(UTC)
-    authority = Authority.open(folder / "authority", now)
+    authority = Authority.open(folder / "authority")
     for name in names:
         _enroll(authority, folder / "boards" / name, name, now)
     policy = BrokerPolicy([_CONTROLLER])

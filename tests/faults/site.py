@@ -23,7 +23,9 @@ import psutil
 
 from litefleet_agent.runtime.litert import LiteRT
 from litefleet_controller.artifacts.directory import DirectoryBlobs
+from litefleet_controller.cli.client import Client
 from litefleet_controller.cli.demo.processes import Child, agent_command, stop, wait_for_line
+from litefleet_controller.cli.kubeconfig import load
 from tests.agent.artifacts import golden_for, npz, sha
 from tests.agent.data.make_models import Graph
 from tests.flow.fleet import FLEET, KUBE, Fleet, Json
@@ -68,6 +70,7 @@ class Site(Fleet):
     sources: list[Source] = field(default_factory=list)
     versions: dict[str, Source] = field(default_factory=dict)
     _released: int = 0
+    _client: Client | None = None
 
     # --- processes ---
 
@@ -137,6 +140,17 @@ class Site(Fleet):
         except OSError:
             return False
         return True
+
+    def request(self, ask: Callable[[Client], Json]) -> Json:
+        """One client for all that is asked: a fresh one costs more than what the controller answers."""
+        if self._client is None:
+            self._client = Client(load(self.kubeconfig, None))
+        return ask(self._client)
+
+    def close(self) -> None:
+        if self._client is not None:
+            self._client.__exit__()
+        super().close()
 
     # --- what it serves ---
 
@@ -276,7 +290,7 @@ def seconds_until(condition: Callable[[], bool], limit_s: float, what: str) -> f
     began = time.monotonic()
     while not condition():
         assert time.monotonic() - began < limit_s, f"not within {limit_s:.0f} s: {what}"
-        time.sleep(0.05)
+        time.sleep(0.1)
     return time.monotonic() - began
 
 

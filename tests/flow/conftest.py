@@ -138,7 +138,7 @@ async def cluster(tmp_path: Path, registry: Registry) -> AsyncIterator[Cluster]:
     objects = SqlObjects(database, registry, clock=clock, uid=uid)
     tokens = AccessTokens(database.sessions)
     deps = ApiDependencies(registry, objects, tokens.authenticate, allowed, clock)
-    authority = Authority.open(tmp_path / "ca", clock())
+    authority = Authority.open(tmp_path / "ca")
     certificate, key = authority.server_certificate("litefleet", ["127.0.0.1"], clock())
     files = Certificate(tmp_path / "server.pem", tmp_path / "server.key")
     files.chain.write_text(certificate)

@@ -1,7 +1,7 @@
 """What lasts: the database with everything on it, and the blobs."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from litefleet_controller.app.settings import Settings, new_uid, utc_now
+from litefleet_controller.app.settings import Settings, is_plausible, new_uid, utc_now
 from litefleet_controller.artifacts.directory import DirectoryBlobs
 from litefleet_controller.artifacts.manifest import ArtifactStore
 from litefleet_controller.identity.authority import Authority
@@ -83,20 +83,24 @@ async def forget_log(database: Database, namespace: str, device: str) -> None:
         await boardlog.forget_board(await session.connection(), namespace, device)
 
 
-async def _forget_old_logs(database: Database) -> None:
+async def _forget_old_logs(database: Database, before: datetime) -> None:
     done = False
     while not done:
         async with database.writing() as session:
-            done = await boardlog.expire(await session.connection(), utc_now() - TELEMETRY_KEPT)
+            done = await boardlog.expire(await session.connection(), before)
 
 
-async def forget_old_telemetry(database: Database) -> None:
-    """Delete what is older than is kept, now and then, until cancelled."""
+async def forget_old_telemetry(database: Database, clock: Callable[[], datetime] = utc_now) -> None:
+    """Delete what is older than is kept, now and then, until cancelled. Never by a clock that can't be right."""
     while True:
+        now = clock()
         try:
-            removed = await retention(database, utc_now() - TELEMETRY_KEPT)
-            await _forget_old_logs(database)
-            log.info("telemetry_retention", removed=removed)
+            if is_plausible(now):
+                removed = await retention(database, now - TELEMETRY_KEPT)
+                await _forget_old_logs(database, now - TELEMETRY_KEPT)
+                log.info("telemetry_retention", removed=removed)
+            else:
+                log.warning("telemetry_retention_put_off", reason="the clock is wrong", now=now.isoformat())
         except Exception:
             log.exception("telemetry_retention_failed")
         await asyncio.sleep(RETENTION_S)

@@ -61,7 +61,7 @@ async def _run(
     make_converter: MakeConverter,
 ) -> None:
     replica = f"controller-{secrets.token_hex(4)}"
-    authority = Authority.open(settings.data_dir / "identity", utc_now())
+    authority = Authority.open(settings.data_dir / "identity")
     keep = await stack.enter_async_context(persistence(settings, authority))
     deliver = await stack.enter_async_context(delivery(settings, authority, keep, replica))
     converter = make_converter(keep.blobs, settings.data_dir / "convert")

@@ -2,8 +2,11 @@
 
 import uuid
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+
+_WRITTEN = datetime(2026, 1, 1, tzinfo=UTC)
+_REPLACED_WITHIN = timedelta(days=3653)
 
 
 class StartError(Exception):
@@ -39,6 +42,11 @@ class Settings:
 def utc_now() -> datetime:
     """The clock of everything that runs here."""
     return datetime.now(UTC)
+
+
+def is_plausible(now: datetime) -> bool:
+    """Whether a clock can be right at all: this program was written in 2026, and is replaced within ten years."""
+    return _WRITTEN <= now < datetime.fromtimestamp(Path(__file__).stat().st_mtime, UTC) + _REPLACED_WITHIN
 
 
 def new_uid() -> str:

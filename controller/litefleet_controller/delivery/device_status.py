@@ -93,7 +93,8 @@ def changed_status(stored: Json, said: Json, now: datetime, generation: int) -> 
         if "bootId" in said and name not in said:
             fresh.pop(name, None)
     last_seen = stored.get("lastSeen")
-    stale = last_seen is None or (now - datetime.fromisoformat(last_seen)).total_seconds() >= LAST_SEEN_EVERY_S
+    # Either way: a time that is yet to come was noted under a clock that ran ahead.
+    stale = last_seen is None or abs((now - datetime.fromisoformat(last_seen)).total_seconds()) >= LAST_SEEN_EVERY_S
     if fresh == stored and not stale:
         return None
     fresh["lastSeen"] = now.isoformat(timespec="seconds").replace("+00:00", "Z")

@@ -76,7 +76,7 @@ class Authority:
         """What boards pin at enrollment."""
 
     @classmethod
-    def open(cls, directory: Path, now: datetime) -> "Authority":
+    def open(cls, directory: Path) -> "Authority":
         """Load the fleet's keys from `directory`, or make them there when it is absent or empty.
 
         Raises:
@@ -86,13 +86,13 @@ class Authority:
         try:
             with _creation_lock(directory):
                 if not directory.is_dir() or not any(directory.iterdir()):
-                    _create(directory, now)
+                    _create(directory)
         except OSError as e:
             raise AuthorityError(f"can't make the fleet's keys in {directory}: {e.strerror or e}") from e
         return cls(_load(directory))
 
     def server_certificate(
-        self, common_name: str, hosts: Sequence[str], now: datetime, days: int = 825
+        self, common_name: str, hosts: Sequence[str], now: datetime, days: int | None = None
     ) -> tuple[str, str]:
         """A certificate and a new key (PEM both) for a TLS server reachable as `hosts` (DNS names, IP addresses).
 
@@ -104,7 +104,7 @@ class Authority:
         certificate = certificates.server_certificate(self._issuer, key.public_key(), common_name, hosts, lifetime)
         return certificates.certificate_pem(certificate), certificates.key_pem(key)
 
-    def client_certificate(self, name: str, now: datetime, days: int = 825) -> tuple[str, str]:
+    def client_certificate(self, name: str, now: datetime, days: int | None = None) -> tuple[str, str]:
         """A certificate and a new key (PEM both) for a controller replica, `controller-<id>`.
 
         Raises:
@@ -123,7 +123,7 @@ class Authority:
         )
         return certificates.certificate_pem(certificate), certificates.key_pem(key)
 
-    def sign_csr(self, csr_pem: str, device: str, now: datetime, days: int = 365) -> str:
+    def sign_csr(self, csr_pem: str, device: str, now: datetime, days: int | None = None) -> str:
         """A client certificate (PEM) for a board's own key.
 
         Raises:
@@ -149,13 +149,13 @@ def _creation_lock(directory: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _create(directory: Path, now: datetime) -> None:
+def _create(directory: Path) -> None:
     staging = directory.with_name(f".{directory.name}.new")
     shutil.rmtree(staging, ignore_errors=True)  # of a creation that was killed
     staging.mkdir(mode=0o700)
     fleet = secrets.token_hex(8)
     ca_key = certificates.new_key()
-    ca = certificates.ca_certificate(fleet, ca_key, now)
+    ca = certificates.ca_certificate(fleet, ca_key)
     signing = Ed25519PrivateKey.generate()
     key_id = Ed25519Signer(signing).key_id
     manifest = _Fleet(fleet=fleet, ca_sha256=_sha256(ca), signing_keys=(key_id,))

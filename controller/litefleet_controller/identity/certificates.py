@@ -1,14 +1,18 @@
 """The forms of the fleet's certificates: the CA's own, a server's, a client's.
 
 Each says what it is for (extended key usage), so that a board's certificate can't pose as the broker, nor the
-broker's as a board. Validity begins a day early: boards' clocks run behind. Pure, apart from random serials and keys.
+broker's as a board. Pure, apart from random serials and keys.
+
+Validity depends on no clock: from 1970, and to the end of time unless somebody asks for an end (RFC 5280, 4.1.2.5). A
+certificate that was made while a clock was wrong would otherwise be unusable once it is right, and a fleet whose
+broker's clock jumps would lock all its boards out. What ends a board's access is its removal from the broker's policy.
 """
 
 import ipaddress
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
@@ -19,8 +23,9 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from litefleet_controller.identity.errors import HostError
 from litefleet_controller.identity.requests import DeviceKey
 
-BACKDATED = timedelta(days=1)
-CA_DAYS = 3653
+BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
+NO_END = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
+"""How a certificate says that it has no well-defined end."""
 _HOST = re.compile(
     r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?)*", re.ASCII
 )
@@ -36,10 +41,15 @@ class Issuer:
 
 @dataclass(frozen=True, slots=True)
 class Lifetime:
-    """From when, for how long. Never beyond the issuer's own end."""
+    """When it was asked for, and for how long; None for no end. Never beyond the issuer's own end."""
 
     now: datetime
-    days: int
+    days: int | None
+
+    @property
+    def end(self) -> datetime:
+        """When it ends."""
+        return NO_END if self.days is None else self.now + timedelta(days=self.days)
 
 
 def new_key() -> ec.EllipticCurvePrivateKey:
@@ -47,11 +57,11 @@ def new_key() -> ec.EllipticCurvePrivateKey:
     return ec.generate_private_key(ec.SECP256R1())
 
 
-def ca_certificate(fleet: str, key: ec.EllipticCurvePrivateKey, now: datetime) -> x509.Certificate:
-    """A self-signed CA certificate for ten years, which may sign leaves only (path length 0)."""
+def ca_certificate(fleet: str, key: ec.EllipticCurvePrivateKey) -> x509.Certificate:
+    """A self-signed CA certificate, which may sign leaves only (path length 0)."""
     name = _name(f"litefleet fleet {fleet}")
     return (
-        _builder(name, name, key.public_key(), now, now + timedelta(days=CA_DAYS))
+        _builder(name, name, key.public_key(), NO_END)
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         .add_extension(_usage(sign_certificates=True), critical=True)
         .sign(key, hashes.SHA256())
@@ -98,26 +108,24 @@ def key_pem(key: ec.EllipticCurvePrivateKey) -> str:
 
 def _leaf(issuer: Issuer, key: DeviceKey, common_name: str, lifetime: Lifetime) -> x509.CertificateBuilder:
     ca = issuer.certificate
-    not_after = min(lifetime.now + timedelta(days=lifetime.days), ca.not_valid_after_utc)
+    not_after = min(lifetime.end, ca.not_valid_after_utc)
     ca_id = ca.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
     return (
-        _builder(_name(common_name), ca.subject, key, lifetime.now, not_after)
+        _builder(_name(common_name), ca.subject, key, not_after)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_usage(sign_certificates=False), critical=True)
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(ca_id), critical=False)
     )
 
 
-def _builder(
-    subject: x509.Name, issuer: x509.Name, key: DeviceKey, now: datetime, not_after: datetime
-) -> x509.CertificateBuilder:
+def _builder(subject: x509.Name, issuer: x509.Name, key: DeviceKey, not_after: datetime) -> x509.CertificateBuilder:
     return (
         x509.CertificateBuilder()
         .subject_name(subject)
         .issuer_name(issuer)
         .public_key(key)
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - BACKDATED)
+        .not_valid_before(BEGINNING)
         .not_valid_after(not_after)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
     )

@@ -25,6 +25,9 @@ ACCESS_PREFIX = "lfa1."
 """Begins every bearer token, so that scanners of repositories and logs can find leaked ones."""
 MAX_ENROLLMENT_TTL_S = 30 * 86_400.0
 MAX_ACCESS_TTL_S = 10 * 365 * 86_400.0
+CLOCK_GRAIN = timedelta(minutes=10)
+"""A token that was made later than so much from now was made under a clock that ran ahead, and so was its end: it
+would be good for years."""
 RETRY_WINDOW = timedelta(minutes=10)
 """How long a board whose answer got lost may repeat the same request."""
 
@@ -71,7 +74,12 @@ class EnrollmentTokens:
         token = col(EnrollmentTokenRow.hash) == _hash(secret)
         take = (
             update(EnrollmentTokenRow)
-            .where(token, col(EnrollmentTokenRow.used_at).is_(None), col(EnrollmentTokenRow.expires_at) > now)
+            .where(
+                token,
+                col(EnrollmentTokenRow.used_at).is_(None),
+                col(EnrollmentTokenRow.expires_at) > now,
+                col(EnrollmentTokenRow.created_at) <= now + CLOCK_GRAIN,
+            )
             .values(used_at=now, used_by=device, key_sha256=key_sha256)
             .execution_options(synchronize_session=False)
         )
@@ -87,6 +95,14 @@ def _namespace_of(row: EnrollmentTokenRow | None, device: str, key_sha256: str, 
     """Judge a row after the attempt to take it: it is this board's, or it was refused."""
     if row is None:
         raise TokenError(Code.TOKEN_INVALID, "no such enrollment token", field="secret", hint=_NEW_TOKEN)
+    if row.used_at is None and row.created_at > now + CLOCK_GRAIN:
+        raise TokenError(
+            Code.TOKEN_EXPIRED,
+            f"the enrollment token was made at {row.created_at:%Y-%m-%d %H:%M:%S} UTC, which is yet to come: the "
+            "controller's clock was wrong then",
+            field="secret",
+            hint=_NEW_TOKEN,
+        )
     if row.used_at is None:
         raise TokenError(
             Code.TOKEN_EXPIRED,
@@ -94,7 +110,7 @@ def _namespace_of(row: EnrollmentTokenRow | None, device: str, key_sha256: str, 
             field="secret",
             hint=_NEW_TOKEN,
         )
-    mine = row.used_by == device and row.key_sha256 == key_sha256 and now - row.used_at <= RETRY_WINDOW
+    mine = row.used_by == device and row.key_sha256 == key_sha256 and abs(now - row.used_at) <= RETRY_WINDOW
     if not mine:
         raise TokenError(Code.TOKEN_USED, "the enrollment token was used already", field="secret", hint=_NEW_TOKEN)
     return row.namespace
@@ -145,7 +161,7 @@ class AccessTokens:
         """The person a bearer text stands for; None when it is unknown, expired or revoked."""
         async with self._sessions() as session:
             row = await session.get(AccessTokenRow, _hash(bearer))
-        if row is None or row.revoked_at is not None or (row.expires_at is not None and row.expires_at <= now):
+        if row is None or row.revoked_at is not None or _is_over(row, now):
             return None
         return _person(row)
 
@@ -170,7 +186,7 @@ class AccessTokens:
         return [
             AccessToken(row.hash[:12], _person(row), row.created_at, row.expires_at)
             for row in rows
-            if row.expires_at is None or row.expires_at > now
+            if not _is_over(row, now)
         ]
 
 
@@ -179,6 +195,11 @@ async def end_tokens(connection: AsyncConnection, namespace: str, now: datetime)
     bound = (col(AccessTokenRow.namespace) == namespace, col(AccessTokenRow.revoked_at).is_(None))
     await connection.execute(update(AccessTokenRow).where(*bound).values(revoked_at=now))
     await connection.execute(delete(EnrollmentTokenRow).where(col(EnrollmentTokenRow.namespace) == namespace))
+
+
+def _is_over(row: AccessTokenRow, now: datetime) -> bool:
+    """Whether its time is over, or was set by a clock that ran ahead. A token without an end needs no clock."""
+    return row.expires_at is not None and (row.expires_at <= now or row.created_at > now + CLOCK_GRAIN)
 
 
 def _person(row: AccessTokenRow) -> Person:

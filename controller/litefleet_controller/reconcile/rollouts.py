@@ -6,7 +6,7 @@ committed together. Killed anywhere, the next run reads the same state and decid
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import structlog
 
@@ -63,6 +63,7 @@ Offer = Callable[[str, str], Awaitable[None]]
 """(namespace, artifact digest): have the broker hold this artifact."""
 REQUESTED_BY_ANNOTATION = "litefleet.dev/requested-by"
 COMPONENT = "rollout"
+_CLOCK_GRAIN = timedelta(seconds=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +106,7 @@ class ModelRolloutReconciler:
         view = await self._view(rollout)
         spans = needs_evidence(view, now)
         if spans:
-            view = _with_evidence(view, await self._evidence(rollout, view, spans))
+            view = _with_evidence(view, await self._evidence(rollout, view, spans, now))
         decision = decide(view, now)
         await self._carry_out(rollout, view, decision, now)
         return Result(requeue_after_s=decision.requeue_after_s)
@@ -193,12 +194,15 @@ class ModelRolloutReconciler:
             found[name] = AnalysisTemplateSpec.model_validate(record.json()["spec"])
         return found
 
-    async def _evidence(self, rollout: Rollout, view: RolloutView, spans: Sequence[EvidenceSpan]) -> list[Evidence]:
+    async def _evidence(
+        self, rollout: Rollout, view: RolloutView, spans: Sequence[EvidenceSpan], now: datetime
+    ) -> list[Evidence]:
         namespace, slot = rollout.key.namespace, rollout.spec.model_ref.name
         devices = [b.name for b in view.boards]
+        until = now + _CLOCK_GRAIN  # what is later was received while the clock ran ahead, and isn't of this span
         evidence = []
         for span in spans:
-            found = await self._telemetry.aggregate(namespace, slot, since=span.since, devices=devices)
+            found = await self._telemetry.aggregate(namespace, slot, since=span.since, until=until, devices=devices)
             arms = {(a.device_class, a.version): _arm(a) for a in found}
             for device_class, (canary, control) in span.classes.items():
                 arm = arms.get((device_class, canary), Arm())

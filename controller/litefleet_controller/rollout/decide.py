@@ -12,6 +12,7 @@ from datetime import datetime
 
 from litefleet_controller.resources.rollout import ModelRolloutStatus
 from litefleet_controller.rollout.classes import abort, complete, progressing, refresh
+from litefleet_controller.rollout.clock import without_future
 from litefleet_controller.rollout.commands import commands
 from litefleet_controller.rollout.evaluation import evaluate, inquiries, start
 from litefleet_controller.rollout.failures import check_thresholds, lost
@@ -31,13 +32,14 @@ def needs_evidence(view: RolloutView, now: datetime) -> Sequence[EvidenceSpan]:
     """What telemetry `decide(view, now)` would look at; empty when no look is due."""
     if not view.target:
         return ()
-    scene = set_scene(view, now)
+    scene = set_scene(without_future(view, now), now)
     status = _before_looks(scene)
-    return spans(inquiries(scene, status), view, status, scene.fleet, now)
+    return spans(inquiries(scene, status), scene.view, status, scene.fleet, now)
 
 
 def decide(view: RolloutView, now: datetime) -> Decision:
     """What to command now, and the status that explains it."""
+    view = without_future(view, now)
     scene = set_scene(view, now)
     status = _progress(scene) if view.target else view.status
     told = commands(scene, status) if view.target else []

@@ -1,13 +1,15 @@
 """What the composed store keeps, and what it lets go of."""
 
+import asyncio
+import sqlite3
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
-from litefleet_controller.app.persistence import Persistence, persistence
-from litefleet_controller.app.settings import Settings
+from litefleet_controller.app.persistence import Persistence, forget_old_telemetry, persistence
+from litefleet_controller.app.settings import Settings, is_plausible
 from litefleet_controller.identity.authority import Authority
 from litefleet_controller.identity.errors import TokenError
 from litefleet_controller.identity.roles import Role
@@ -21,7 +23,7 @@ LINE = Key("Namespace", "", "line-a")
 
 @pytest.fixture
 async def keep(tmp_path: Path) -> AsyncIterator[Persistence]:
-    async with persistence(Settings(data_dir=tmp_path), Authority.open(tmp_path / "ca", NOW)) as keep:
+    async with persistence(Settings(data_dir=tmp_path), Authority.open(tmp_path / "ca")) as keep:
         await keep.objects.create(manifest("line-a"))
         yield keep
 
@@ -51,3 +53,43 @@ async def test_boards_of_a_deleted_namespace_do_not_join_the_next_of_its_name(ke
     await replaced(keep)
     with pytest.raises(TokenError, match="no such enrollment token"):
         await tokens.redeem(secret, "pi-1", "a" * 64, NOW)
+
+
+@pytest.mark.parametrize(("year", "plausible"), [(1970, False), (2025, False), (2027, True), (2061, False)])
+def test_a_clock_is_believed_from_when_this_was_written_for_ten_years(year: int, plausible: bool) -> None:
+    assert is_plausible(datetime(year, 6, 1, tzinfo=UTC)) is plausible
+
+
+@pytest.mark.parametrize(("ahead_days", "left"), [(35 * 365, 1), (31, 0), (29, 1)])
+async def test_old_telemetry_is_deleted_but_not_by_a_clock_that_can_not_be_right(
+    keep: Persistence, tmp_path: Path, ahead_days: int, left: int
+) -> None:
+    with sqlite3.connect(tmp_path / "litefleet.db") as database:
+        names = [str(row[1]) for row in database.execute("pragma table_info(telemetry_windows)")]
+        given = {
+            "received_at": NOW.strftime("%Y-%m-%d %H:%M:%S.%f"),
+            "latency": b"",
+            "confidence": b"",
+            "classes": "{}",
+        }
+        database.execute(
+            f"insert into telemetry_windows ({', '.join(names)}) values ({', '.join('?' * len(names))})",
+            [given.get(name, 1) for name in names],
+        )
+    looked = asyncio.Event()
+
+    def clock() -> datetime:
+        looked.set()
+        return NOW + timedelta(days=ahead_days)
+
+    task = asyncio.create_task(forget_old_telemetry(keep.database, clock))
+    await looked.wait()
+    with sqlite3.connect(tmp_path / "litefleet.db") as database:
+        for _ in range(100):
+            (count,) = database.execute("select count(*) from telemetry_windows").fetchone()
+            if count == left:
+                break
+            await asyncio.sleep(0.01)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    assert count == left

@@ -107,7 +107,7 @@ class Controller:
 
         self.objects = SqlObjects(self.database, Registry(), clock=clock, uid=uid)
         self.events = SqlEvents(self.objects, uid=uid)
-        self.authority = Authority.open(self._directory / "authority", clock())
+        self.authority = Authority.open(self._directory / "authority")
         self.tokens = AccessTokens(self.database.sessions)
         self.admin = await self.tokens.create("ada", Role.ADMIN, None, None, clock())
         api = ApiDependencies(

@@ -158,7 +158,7 @@ def request(name: str) -> tuple[str, str]:
 
 
 def fleet_of(tmp_path: Path, options: BrokerOptions = QUICK) -> Fleet:
-    authority = Authority.open(tmp_path / "authority", NOW)
+    authority = Authority.open(tmp_path / "authority")
     policy = BrokerPolicy([CONTROLLER, "controller-2"], timeout_s=5)
     policy.load([("board-a", "default"), ("board-b", "default"), ("board-c", "other")])
     broker = EmbeddedBroker(tmp_path / "broker", authority, policy, options)
@@ -203,7 +203,7 @@ async def test_a_client_without_a_certificate_is_refused(fleet: Fleet) -> None:
 
 
 async def test_a_certificate_of_another_ca_is_refused(fleet: Fleet, tmp_path: Path) -> None:
-    stranger = Authority.open(tmp_path / "stranger", NOW)
+    stranger = Authority.open(tmp_path / "stranger")
     key, csr = request("board-a")
     files = fleet.write("stranger", stranger.sign_csr(csr, "board-a", NOW), key)
     assert await asyncio.to_thread(handshake_fails, tls(fleet, files), fleet.port)
@@ -515,7 +515,7 @@ def killed_controller(tmp_path: Path) -> Iterator[tuple[int, int]]:
 
         async def main():
             directory = pathlib.Path(sys.argv[1])
-            authority = Authority.open(directory / "authority", datetime.now(UTC))
+            authority = Authority.open(directory / "authority")
             broker = EmbeddedBroker(directory / "broker", authority, BrokerPolicy(["controller-1"]))
             _, port = await broker.start()
             print(f"ready {broker.pid} {port}", flush=True)

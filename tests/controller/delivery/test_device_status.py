@@ -75,3 +75,12 @@ def test_nothing_new_within_a_minute_is_not_worth_a_write() -> None:
     assert changed_status(stored, said, NOW.replace(second=59), 1) is None
     assert changed_status(stored, said, NOW.replace(minute=1), 1) is not None
     assert changed_status(stored, said, NOW, 2) is not None
+
+
+def test_a_last_seen_that_a_fast_clock_noted_is_put_right() -> None:
+    said = {"bootId": "b"}
+    stored = changed_status({}, said, NOW.replace(year=2061), 1)
+    assert stored is not None
+    again = changed_status(stored, said, NOW, 1)
+    assert again is not None
+    assert again["lastSeen"].startswith("2026-")

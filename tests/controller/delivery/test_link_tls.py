@@ -67,7 +67,7 @@ def _signed(authority: Authority, name: str) -> tuple[str, str]:
 
 @pytest.fixture
 async def fleet(tmp_path: Path) -> AsyncIterator[Fleet]:
-    authority = Authority.open(tmp_path / "authority", NOW)
+    authority = Authority.open(tmp_path / "authority")
     policy = BrokerPolicy(["controller-1"])
     broker = EmbeddedBroker(tmp_path / "broker", authority, policy)
     host, port = await broker.start()
@@ -124,7 +124,7 @@ async def _heard(fleet: Fleet) -> MqttLink:
 
 
 async def test_a_broker_with_another_ca_is_not_spoken_to(fleet: Fleet, tmp_path: Path) -> None:
-    other = Authority.open(tmp_path / "other", NOW)
+    other = Authority.open(tmp_path / "other")
     stranger = Fleet(tmp_path, other, fleet.policy, fleet.host, fleet.port, fleet.links)
     link = await stranger.link("controller-1", connects=False)
     await until(lambda: link.failures >= 2, "it tries")

@@ -81,7 +81,7 @@ async def fleet(tmp_path: Path) -> AsyncIterator[Fleet]:
             raise ConnectionError("the broker is away")
         made.granted.append((device, namespace))
 
-    authority = Authority.open(tmp_path / "authority", START)
+    authority = Authority.open(tmp_path / "authority")
     ports = EnrollmentPorts(EnrollmentTokens(database.sessions), authority, objects, grant)
     requests = itertools.count(1)
     made = Fleet(

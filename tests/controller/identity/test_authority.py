@@ -28,7 +28,7 @@ NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 @pytest.fixture
 def authority(tmp_path: Path) -> Authority:
-    return Authority.open(tmp_path / "authority", NOW)
+    return Authority.open(tmp_path / "authority")
 
 
 def csr(
@@ -53,19 +53,19 @@ def certificate(pem: str) -> x509.Certificate:
 
 
 def test_opened_again_it_is_the_same_fleet(tmp_path: Path) -> None:
-    first, second = (Authority.open(tmp_path / "authority", NOW) for _ in range(2))
+    first, second = (Authority.open(tmp_path / "authority") for _ in range(2))
     assert (first.fleet, first.ca_sha256, first.signing_keys) == (second.fleet, second.ca_sha256, second.signing_keys)
 
 
 def test_two_fleets_share_nothing(tmp_path: Path) -> None:
-    one, other = Authority.open(tmp_path / "one", NOW), Authority.open(tmp_path / "other", NOW)
+    one, other = Authority.open(tmp_path / "one"), Authority.open(tmp_path / "other")
     assert one.fleet != other.fleet
     assert one.ca_sha256 != other.ca_sha256
     assert one.signer.key_id != other.signer.key_id
 
 
 def test_keys_are_readable_by_their_owner_alone(tmp_path: Path) -> None:
-    Authority.open(tmp_path / "authority", NOW)
+    Authority.open(tmp_path / "authority")
     modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "authority").iterdir()}
     assert len(modes) == 4
     assert set(modes.values()) == {0o600}
@@ -74,7 +74,7 @@ def test_keys_are_readable_by_their_owner_alone(tmp_path: Path) -> None:
 
 def test_an_empty_folder_becomes_a_fleet(tmp_path: Path) -> None:
     (tmp_path / "authority").mkdir()
-    assert len(Authority.open(tmp_path / "authority", NOW).fleet) == 16
+    assert len(Authority.open(tmp_path / "authority").fleet) == 16
 
 
 FILES = ("fleet.json", "ca.pem", "ca.key", "signing")
@@ -99,36 +99,36 @@ def test_a_damaged_folder_is_a_clear_error_and_stays_as_it_is(
     tmp_path: Path, prefix: str, damage: Callable[[Path], object]
 ) -> None:
     directory = tmp_path / "authority"
-    Authority.open(directory, NOW)
+    Authority.open(directory)
     path = damaged(directory, prefix)
     damage(path)
     before = {p.name: p.read_bytes() for p in directory.iterdir()}
     with pytest.raises(AuthorityError, match=f"{path.name}: .*Restore the folder"):
-        Authority.open(directory, NOW)
+        Authority.open(directory)
     assert {p.name: p.read_bytes() for p in directory.iterdir()} == before
 
 
 @pytest.mark.parametrize("prefix", ["ca.pem", "ca.key", "fleet.json"])
 def test_a_file_of_another_fleet_is_noticed(tmp_path: Path, prefix: str) -> None:
     for name in ("one", "other"):
-        Authority.open(tmp_path / name, NOW)
+        Authority.open(tmp_path / name)
     (tmp_path / "one" / prefix).write_bytes((tmp_path / "other" / prefix).read_bytes())
     with pytest.raises(AuthorityError, match="the fleet's keys are damaged"):
-        Authority.open(tmp_path / "one", NOW)
+        Authority.open(tmp_path / "one")
 
 
 def test_a_foreign_signing_key_is_noticed(tmp_path: Path) -> None:
     for name in ("one", "other"):
-        Authority.open(tmp_path / name, NOW)
+        Authority.open(tmp_path / name)
     damaged(tmp_path / "one", "signing").write_bytes(damaged(tmp_path / "other", "signing").read_bytes())
     with pytest.raises(AuthorityError, match=r"not the key that fleet\.json names"):
-        Authority.open(tmp_path / "one", NOW)
+        Authority.open(tmp_path / "one")
 
 
 def test_a_place_that_cannot_be_written_is_a_clear_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(AuthorityError, match="can't make the fleet's keys in"):
-        Authority.open(tmp_path / "file" / "authority", NOW)
+        Authority.open(tmp_path / "file" / "authority")
 
 
 KILLED_AT = """
@@ -150,7 +150,7 @@ KILLED_AT = """
 
     for name in names:
         setattr(os, name, killing(getattr(os, name)))
-    Authority.open(directory, datetime(2026, 3, 1, tzinfo=UTC))
+    Authority.open(directory)
     print("done")
 """
 
@@ -162,8 +162,8 @@ def test_killed_at_any_step_it_leaves_nothing_or_a_whole_fleet(tmp_path: Path) -
         command = [sys.executable, "-c", textwrap.dedent(KILLED_AT), str(directory), str(step)]
         done = "done" in subprocess.run(command, capture_output=True, text=True, check=False).stdout
         outcomes.append(directory.exists())
-        fleet = Authority.open(directory, NOW).fleet
-        assert Authority.open(directory, NOW).fleet == fleet
+        fleet = Authority.open(directory).fleet
+        assert Authority.open(directory).fleet == fleet
         assert [path.name for path in directory.parent.iterdir()] == ["authority"]
         if done:
             break
@@ -178,7 +178,7 @@ def test_two_processes_that_begin_at_once_get_the_same_fleet(tmp_path: Path) -> 
         import pathlib, sys
         from datetime import UTC, datetime
         from litefleet_controller.identity.authority import Authority
-        print(Authority.open(pathlib.Path(sys.argv[1]), datetime(2026, 3, 1, tzinfo=UTC)).fleet)
+        print(Authority.open(pathlib.Path(sys.argv[1])).fleet)
         """
     )
     command = [sys.executable, "-c", program, str(tmp_path / "authority")]
@@ -189,11 +189,11 @@ def test_two_processes_that_begin_at_once_get_the_same_fleet(tmp_path: Path) -> 
 # Certificates
 
 
-def test_the_ca_may_sign_leaves_only_and_lasts_ten_years(authority: Authority) -> None:
+def test_the_ca_may_sign_leaves_only_and_has_no_end(authority: Authority) -> None:
     ca = certificate(authority.ca_pem)
     constraints = ca.extensions.get_extension_for_class(x509.BasicConstraints)
     assert (constraints.value.ca, constraints.value.path_length, constraints.critical) == (True, 0, True)
-    assert ca.not_valid_after_utc - NOW >= timedelta(days=3650)
+    assert ca.not_valid_after_utc.year == 9999
     assert ca.fingerprint(hashes.SHA256()).hex() == authority.ca_sha256
 
 
@@ -255,14 +255,27 @@ def test_a_device_gets_a_client_certificate_for_its_key(authority: Authority, ke
     issued.verify_directly_issued_by(certificate(authority.ca_pem))
 
 
-def test_a_certificate_begins_a_day_early_and_ends_as_asked(authority: Authority) -> None:
+@pytest.mark.parametrize("now", [datetime(1970, 1, 1, 0, 0, 9, tzinfo=UTC), NOW, datetime(2061, 5, 6, tzinfo=UTC)])
+@pytest.mark.parametrize("later", [datetime(1970, 1, 2, tzinfo=UTC), NOW, datetime(2061, 6, 1, tzinfo=UTC)])
+def test_what_was_issued_under_one_clock_is_good_under_every_other(
+    authority: Authority, now: datetime, later: datetime
+) -> None:
+    server, _ = authority.server_certificate("broker", ["localhost"], now)
+    replica, _ = authority.client_certificate("controller-1", now)
+    for pem in (authority.ca_pem, server, replica, authority.sign_csr(csr(), "board-1", now)):
+        issued = certificate(pem)
+        assert issued.not_valid_before_utc <= later <= issued.not_valid_after_utc
+    trusting = PolicyBuilder().store(Store([certificate(authority.ca_pem)])).time(later)
+    assert trusting.build_server_verifier(x509.DNSName("localhost")).verify(certificate(server), [])
+
+
+def test_a_certificate_ends_as_asked(authority: Authority) -> None:
     issued = certificate(authority.sign_csr(csr(), "board-1", NOW, days=30))
-    assert issued.not_valid_before_utc == NOW - timedelta(days=1)
     assert issued.not_valid_after_utc == NOW + timedelta(days=30)
 
 
-def test_no_certificate_outlives_the_ca(authority: Authority) -> None:
-    issued = certificate(authority.sign_csr(csr(), "board-1", NOW, days=100_000))
+def test_a_certificate_without_an_end_ends_with_the_ca(authority: Authority) -> None:
+    issued = certificate(authority.sign_csr(csr(), "board-1", NOW))
     assert issued.not_valid_after_utc == certificate(authority.ca_pem).not_valid_after_utc
 
 
@@ -345,7 +358,7 @@ def test_the_hash_of_a_requests_key_depends_on_the_key_alone() -> None:
 
 
 def test_an_envelope_it_signed_verifies_and_another_fleets_does_not(tmp_path: Path, authority: Authority) -> None:
-    other = Authority.open(tmp_path / "other", NOW)
+    other = Authority.open(tmp_path / "other")
     sealed = seal(PayloadType.DESIRED, b"{}", [authority.signer])
     assert unseal(PayloadType.DESIRED, sealed, authority.verifier, max_bytes=10_000) == b"{}"
     with pytest.raises(ProtocolError) as caught:

@@ -169,3 +169,41 @@ async def test_bad_names_are_refused(access: AccessTokens, name: str, namespace:
     with pytest.raises(ProtocolError) as caught:
         await access.create(name, Role.VIEWER, namespace, None, NOW)
     assert caught.value.code == Code.INVALID_NAME
+
+
+# Clocks that were wrong
+
+
+YEARS = timedelta(days=35 * 365)
+
+
+async def test_an_enrollment_token_that_was_made_under_a_fast_clock_is_not_good_for_decades(
+    tokens: EnrollmentTokens,
+) -> None:
+    secret = await tokens.create("default", 600, NOW + YEARS, "ada")
+    with pytest.raises(TokenError, match="clock was wrong") as caught:
+        await tokens.redeem(secret, "board-1", KEY, NOW)
+    assert caught.value.code == Code.TOKEN_EXPIRED
+    assert await tokens.redeem(secret, "board-1", KEY, NOW + YEARS) == "default"
+
+
+async def test_an_access_token_with_an_end_that_a_fast_clock_set_is_over(access: AccessTokens) -> None:
+    bearer = await access.create("ada", Role.ADMIN, None, 600, NOW + YEARS)
+    assert await access.authenticate(bearer, NOW) is None
+    assert await access.list(NOW) == []
+
+
+async def test_an_access_token_without_an_end_needs_no_clock(access: AccessTokens) -> None:
+    bearer = await access.create("ada", Role.ADMIN, None, None, NOW + YEARS)
+    assert await access.authenticate(bearer, NOW) is not None
+    assert await access.authenticate(bearer, NOW - 2 * YEARS) is not None
+
+
+async def test_a_board_whose_answer_got_lost_under_a_fast_clock_may_not_repeat_its_request_for_decades(
+    tokens: EnrollmentTokens,
+) -> None:
+    secret = await tokens.create("default", 600, NOW + YEARS, "ada")
+    await tokens.redeem(secret, "board-1", KEY, NOW + YEARS)
+    with pytest.raises(TokenError) as caught:
+        await tokens.redeem(secret, "board-1", KEY, NOW)
+    assert caught.value.code == Code.TOKEN_USED

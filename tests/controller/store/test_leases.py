@@ -113,3 +113,8 @@ async def test_of_many_who_want_it_one_gets_it(url, database, clock):
     assert len({lease.holder for lease in won if lease is not None}) == 1
     for other in others:
         await other.close()
+
+
+async def test_a_lease_of_a_clock_that_is_a_little_ahead_is_respected(leases, clock):
+    await leases.acquire("a", clock() + timedelta(seconds=10), 15)
+    assert await leases.acquire("b", clock(), 15) is None
