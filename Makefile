@@ -18,6 +18,7 @@ demo: setup
 	@$(BIN)/litefleet demo $(ARGS)
 
 test: setup
+	@scripts/get-cc
 	@$(BIN)/pytest -n 2 --dist loadscope $(ARGS)
 
 lint: setup
@@ -34,6 +35,7 @@ bench: setup
 	@$(BIN)/python -m tests.benchmarks $(ARGS)
 
 faults: setup
+	@scripts/get-cc
 	@$(BIN)/python -m tests.faults $(ARGS)
 
 clean:

@@ -55,15 +55,17 @@ class Audit:
     answers: int = 0
     miscounted: int = 0
     """Answers that telemetry counted more than once, or not at all."""
-    doubtful: int = 0
-    """Windows whose clock wasn't believed."""
+    believed: int = 0
+    """Windows whose time is wrong by more than a day and that aren't marked so."""
 
 
 @dataclass
 class Site(Fleet):
-    """One controller and its boards. `environment` goes to every program that is started from then on."""
+    """One controller and its boards."""
 
     environment: dict[str, str] = field(default_factory=dict)
+    """Of the controller."""
+    board_environment: dict[str, str] = field(default_factory=dict)
     prefix: tuple[str, ...] = ()
     """What comes before each agent's command: another network, say."""
     host: str = "127.0.0.1"
@@ -80,14 +82,14 @@ class Site(Fleet):
             port = self.kubeconfig.read_text().split("server: https://")[1].split()[0].rsplit(":", 1)[1].strip("'\"")
         command = [sys.executable, "-m", "tests.ready_made", "--data-dir", str(self.data), "--port", port]
         log = self.directory / f"controller-{time.monotonic_ns()}.log"
-        self.controller = self._start([*command, "--host", self.host, *arguments], log)
+        self.controller = self._start([*command, "--host", self.host, *arguments], log, self.environment)
         wait_for_line(self.controller, "litefleet is ready", 60, "the controller")
 
-    def _start(self, command: Sequence[str], log: Path) -> Child:
+    def _start(self, command: Sequence[str], log: Path, environment: Mapping[str, str]) -> Child:
         with log.open("ab") as out:
             process = subprocess.Popen(
                 command, stdout=out, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, start_new_session=True,
-                env=os.environ | self.environment,
+                env=os.environ | environment,
             )  # fmt: skip
         return Child(process, log)
 
@@ -109,7 +111,7 @@ class Site(Fleet):
         command = agent_command("enroll", "--token", token, "--name", name, "--class", CLASS, "--state-dir", str(state))
         done = subprocess.run(
             [*self.prefix, *command], capture_output=True, text=True, timeout=60, check=False,
-            env=os.environ | self.environment,
+            env=os.environ | self.board_environment,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
         self.run_agent(name)
@@ -119,7 +121,7 @@ class Site(Fleet):
         state = self.directory / "boards" / name
         config = ["--config", str(state / "agent.toml")] if serving else []
         command = [*self.prefix, *agent_command("run", "--state-dir", str(state), *config)]
-        self.boards[name] = self._start(command, state / "agent.log")
+        self.boards[name] = self._start(command, state / "agent.log", self.board_environment)
 
     def broker(self) -> psutil.Process | None:
         """The mosquitto that runs now."""
@@ -231,15 +233,16 @@ class Site(Fleet):
             audit.lost += _lost(rows)
             audit.wrong += sum(self._is_wrong(row) for row in rows)
             audit.miscounted += abs(counted.get(name, (0, 0))[0] - len(rows))
-            audit.doubtful += counted.get(name, (0, 0))[1]
+            audit.believed += counted.get(name, (0, 0))[1]
         return audit
 
     def _counted(self) -> dict[str, tuple[int, int]]:
         with contextlib.closing(sqlite3.connect(self.data / "litefleet.db")) as database:
             rows = database.execute(
-                "select device, sum(count + errors), sum(clock_untrusted) from telemetry_windows group by device"
-            )
-            return {device: (int(count), int(doubtful)) for device, count, doubtful in rows}
+                "select device, sum(count + errors), sum(not clock_untrusted and abs(started - ?) > 86400)"
+                " from telemetry_windows group by device", (time.time(),),
+            )  # fmt: skip
+            return {device: (int(count), int(believed)) for device, count, believed in rows}
 
     def _is_wrong(self, row: Json) -> bool:
         if "error" in row:
