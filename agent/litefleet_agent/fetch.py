@@ -3,8 +3,10 @@
 A retained topic that isn't there answers with silence, so each awaited topic has a deadline with jitter; past it the
 device asks on `need`, ever more patiently. A slow link is silent for long, too, and asking for what is on its way would
 bring it twice: so the time that chunks take is learned, what arrives puts off what comes behind it, and a link that was
-down begins anew. Chunks are proven by the hash in the manifest, the manifest by the digest
-in the signed desired state. Runs on the main loop: `start`, `message`, `tick`, `stop`; tells of its progress by events.
+down begins anew. What arrives damaged is asked for at once, for the broker holds nothing better.
+
+Chunks are proven by the hash in the manifest, the manifest by the digest in the signed desired state. Runs on the main
+loop: `start`, `message`, `tick`, `stop`; tells of its progress by events.
 """
 
 from collections.abc import Callable
@@ -44,6 +46,8 @@ class _Awaited:
     patience_s: float
     asked: float
     """When it was last subscribed to or asked for."""
+    damaged: bool = False
+    """Whether it has arrived, and wasn't what it should be."""
 
 
 @dataclass(slots=True)
@@ -124,6 +128,7 @@ class Fetcher:
             except ProtocolError as e:
                 self.dropped += 1
                 log.warning("part_dropped", part=index, artifact=topic.digest, error=e)
+                self._ask_at_once(transfer, index, now)
             except (OSError, AgentError) as e:
                 self.stop(transfer.slot)
                 self._fail(transfer.slot, transfer.ticket, e)
@@ -145,6 +150,13 @@ class Fetcher:
                 awaited.patience_s = min(awaited.patience_s * 2, self._patience.longest_s)
                 awaited.deadline = now + self._with_jitter(awaited.patience_s)
                 awaited.asked = now
+
+    def _ask_at_once(self, transfer: _Transfer, index: int, now: float) -> None:
+        """Only the first time: who sends nothing but rubbish must not make the board ask as fast as it comes."""
+        awaited = transfer.awaited.get(index)
+        if awaited is not None and not awaited.damaged:
+            awaited.damaged = True
+            awaited.deadline = now
 
     def _heard(self, transfer: _Transfer, arrived: _Awaited, now: float) -> None:
         """Learn what a part takes on this link, and put off what is awaited behind it.
@@ -168,6 +180,8 @@ class Fetcher:
 
     def _put_off(self, transfer: _Transfer, now: float) -> None:
         for awaited in transfer.awaited.values():
+            if awaited.damaged and awaited.deadline <= now:
+                continue  # it is to be asked for, and not for its silence
             awaited.patience_s = max(awaited.patience_s, self._first_patience_s())
             awaited.deadline = max(awaited.deadline, now + self._with_jitter(awaited.patience_s))
 

@@ -385,3 +385,26 @@ def test_a_link_that_comes_back_is_waited_for_anew(tmp_path, key):
     assert board.link.asked == []
     board.wait(1)
     assert set(board.link.asked) == set(range(CHUNK_WINDOW))
+
+
+def test_a_damaged_chunk_is_asked_for_at_once_but_only_the_first_time(tmp_path, key):
+    board = Slow(tmp_path, many_chunks(key))
+    rubbish = topics.ChunkTopic("default", board.made.digest, 3)
+    board.fetcher.message(rubbish, b"rubbish", board.now)
+    board.bring(0)
+    board.wait(0.1)
+    assert board.link.asked == [3]
+    board.fetcher.message(rubbish, b"rubbish", board.now)
+    board.wait(0.1)
+    assert board.link.asked == [3]
+    board.wait(30)
+    assert board.link.asked.count(3) > 1
+
+
+def test_a_damaged_manifest_is_asked_for_at_once(tmp_path, key):
+    made = many_chunks(key)
+    board = Slow(tmp_path, made)
+    board.fetcher.start("other", 1, many_chunks(key, 10).digest, board.now)
+    board.fetcher.message(topics.ManifestTopic("default", many_chunks(key, 10).digest), made.envelope, board.now)
+    board.wait(0.1)
+    assert board.link.asked == [-1]

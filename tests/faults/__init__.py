@@ -10,6 +10,7 @@ from tests.faults.controller_kills import controller_kills
 from tests.faults.database_locked import database_locked
 from tests.faults.disk_full import disk_full
 from tests.faults.broker_lost import broker_lost
+from tests.faults.chunks import chunks
 from tests.faults.clocks import clocks
 from tests.faults.mutants import mutants
 from tests.faults.two_controllers import two_controllers
@@ -22,6 +23,7 @@ FAULTS: dict[str, Measure] = {
     "database-locked": database_locked,
     "disk-full": disk_full,
     "broker-lost": broker_lost,
+    "chunks": chunks,
     "clocks": clocks,
     "mutants": mutants,
     "two-controllers": two_controllers,
