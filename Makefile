@@ -19,6 +19,7 @@ demo: setup
 
 test: setup
 	@scripts/get-cc
+	@scripts/get-iproute2
 	@$(BIN)/pytest -n 2 --dist loadscope $(ARGS)
 
 lint: setup
@@ -36,6 +37,7 @@ bench: setup
 
 faults: setup
 	@scripts/get-cc
+	@scripts/get-iproute2
 	@$(BIN)/python -m tests.faults $(ARGS)
 
 clean:

@@ -14,6 +14,7 @@ from tests.faults.chunks import chunks
 from tests.faults.clocks import clocks
 from tests.faults.mutants import mutants
 from tests.faults.two_controllers import two_controllers
+from tests.faults.partition import partition
 from tests.figures import Measure
 
 FAULTS: dict[str, Measure] = {
@@ -27,4 +28,5 @@ FAULTS: dict[str, Measure] = {
     "clocks": clocks,
     "mutants": mutants,
     "two-controllers": two_controllers,
+    "partition": partition,
 }
