@@ -44,7 +44,9 @@ class Address:
     host: str
     port: int
     device: str
-    keepalive_s: int = 20
+    keepalive_s: int = 15
+    """A board that is gone is to be shown so within half a minute. Brokers wait for one and a half of this, and
+    mosquitto looks every six seconds only."""
     first_pause_s: float = 1.0
     """Bound of the pause after a connection that held."""
     longest_pause_s: float = 120.0

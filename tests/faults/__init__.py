@@ -6,15 +6,15 @@ Each fault is a measure: its figures say how often it was done, what was lost an
 
 from tests.faults.agent_kills import agent_kills
 from tests.faults.bad_models import bad_models
-from tests.faults.controller_kills import controller_kills
-from tests.faults.database_locked import database_locked
-from tests.faults.disk_full import disk_full
 from tests.faults.broker_lost import broker_lost
 from tests.faults.chunks import chunks
 from tests.faults.clocks import clocks
+from tests.faults.controller_kills import controller_kills
+from tests.faults.database_locked import database_locked
+from tests.faults.disk_full import disk_full
 from tests.faults.mutants import mutants
-from tests.faults.two_controllers import two_controllers
 from tests.faults.partition import partition
+from tests.faults.two_controllers import two_controllers
 from tests.figures import Measure
 
 FAULTS: dict[str, Measure] = {
