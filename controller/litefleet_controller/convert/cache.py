@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Struct
 
 from litefleet_controller.artifacts.durable import write_file
-from litefleet_controller.convert.interface import RecipeName
+from litefleet_controller.convert.interface import RecipeName, SourceFormat
 from litefleet_protocol.tensors import Preprocess, Signature
 
 
@@ -20,6 +20,7 @@ class FrozenKey(Struct, frozen=True, kw_only=True):
     """What decides a frozen source and its answers."""
 
     source: str
+    source_format: SourceFormat
     evaluation: str
     preprocess: Preprocess
     toolchain: dict[str, str]

@@ -15,7 +15,7 @@ from ai_edge_litert import schema_py_generated as schema
 from litefleet_controller.convert.interface import ConversionError
 
 SIGNATURE_KEY = "serving_default"
-_IDENTIFIER = b"TFL3"
+IDENTIFIER = b"TFL3"
 _ALIGNMENT = 16
 """`force_align` of Buffer.data in LiteRT's schema."""
 _ARENA_ALIGNMENT = 64
@@ -57,7 +57,7 @@ def parse(data: bytes) -> Any:
 def serialize(model: Any) -> bytes:
     """A file of schema.ModelT. The same content gives the same bytes."""
     builder = _AlignedBuilder(1024 * 1024)
-    builder.Finish(model.Pack(builder), _IDENTIFIER)
+    builder.Finish(model.Pack(builder), IDENTIFIER)
     return bytes(builder.Output())
 
 
@@ -97,15 +97,27 @@ def with_inlined_buffers(data: bytes) -> bytes:
     return serialize(model)
 
 
+def operator_name(model: Any, operator: Any) -> str:
+    """An operator's name as LiteRT's schema has it."""
+    code = model.operatorCodes[operator.opcodeIndex]
+    # Old files have only the deprecated byte; LiteRT takes the larger of both, too.
+    number = max(code.builtinCode, code.deprecatedBuiltinCode)
+    return _OPERATORS.get(number, f"OPERATOR_{number}")
+
+
 def operators(model: Any) -> dict[str, int]:
-    """How often each operator stands in the main graph, by name.
+    """How often each operator stands in the main graph, by name."""
+    names = (operator_name(model, operator) for operator in model.subgraphs[0].operators)
+    return dict(sorted(Counter(names).items()))
+
+
+def check_operators(model: Any) -> None:
+    """Refuse what no board of this version has.
 
     Raises:
-        ConversionError: `UnsupportedOp` for custom and Flex operators, which no board of this version has.
+        ConversionError: `UnsupportedOp`, for custom and Flex operators in any graph.
     """
-    names = []
-    for operator in model.subgraphs[0].operators:
-        code = model.operatorCodes[operator.opcodeIndex]
+    for code in model.operatorCodes or ():
         if code.customCode:
             raise ConversionError(
                 "UnsupportedOp",
@@ -113,10 +125,6 @@ def operators(model: Any) -> dict[str, int]:
                 final=True,
                 hint="replace the layer it comes from with one that LiteRT supports",
             )
-        # Old files have only the deprecated byte; LiteRT takes the larger of both, too.
-        number = max(code.builtinCode, code.deprecatedBuiltinCode)
-        names.append(_OPERATORS.get(number, f"OPERATOR_{number}"))
-    return dict(sorted(Counter(names).items()))
 
 
 def arena_bytes(model: Any) -> int:

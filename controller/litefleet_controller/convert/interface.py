@@ -10,6 +10,7 @@ from typing import Literal, Protocol
 from litefleet_protocol.tensors import Postprocess, Preprocess, Signature
 
 RecipeName = Literal["float32", "float16", "dynamic-int8", "int8"]
+SourceFormat = Literal["keras", "savedModel", "tflite"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +30,7 @@ class ConversionRequest:
     device_class: str
     source: str
     """Digest of the source blob."""
-    source_format: Literal["keras", "savedModel", "tflite"]
+    source_format: SourceFormat
     ladder: tuple[RecipeName, ...]
     limits: ParityLimits
     evaluation: str
@@ -93,7 +94,7 @@ class Progress:
     """How far a request is."""
 
     stage: str
-    """queued, loading, freezing, calibrating, quantizing, evaluating."""
+    """queued, loading, checking, freezing, calibrating, quantizing, evaluating."""
     percent: int
     recipe: str = ""
 

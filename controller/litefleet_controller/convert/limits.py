@@ -17,6 +17,8 @@ class WorkerLimits:
     """CPU time of one task, all threads together."""
     stage_seconds: float = 900.0
     """Wall clock of one stage; evaluating counts as progress with every hundred samples."""
+    check_seconds: float = 60.0
+    """Wall clock in which a foreign `.tflite` file must be loaded and give its first answer."""
     watch_seconds: float = 0.2
     """How often the resident size is read."""
 

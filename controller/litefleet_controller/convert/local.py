@@ -23,7 +23,7 @@ from litefleet_controller.convert.interface import (
 from litefleet_controller.convert.limits import PoolLimits
 from litefleet_controller.convert.pool import WorkerPool
 from litefleet_controller.convert.rungs import Listener, Rung, Rungs
-from litefleet_controller.convert.tasks import Stage
+from litefleet_controller.convert.tasks import CALIBRATION_MISSING, Stage
 from litefleet_controller.convert.toolchain import installed_toolchain
 
 
@@ -46,14 +46,13 @@ class LocalConverter:
         Raises: ConversionError.
         """
         started = time.monotonic()
-        toolchain = installed_toolchain()
-        _check_format(request)
+        toolchain = installed_toolchain(request.source_format)
         reported = _Monotonic(progress)
         refused: list[RefusedRung] = []
         for recipe in request.ladder:
-            if recipe == "int8" and request.calibration is None:
-                message = "int8 needs a calibration set, and the Model has none: set spec.calibration"
-                refused.append(RefusedRung(recipe, "CalibrationMissing", message))
+            # A .tflite file may be int8 already; who looks at it knows.
+            if recipe == "int8" and request.calibration is None and request.source_format != "tflite":
+                refused.append(RefusedRung(recipe, "CalibrationMissing", CALIBRATION_MISSING))
                 continue
             rung = await self._rung(request, recipe, toolchain, reported.listener(recipe))
             if isinstance(rung.entry, RefusalEntry):
@@ -77,6 +76,7 @@ class LocalConverter:
         key = VariantKey(
             frozen=FrozenKey(
                 source=request.source,
+                source_format=request.source_format,
                 evaluation=request.evaluation,
                 preprocess=request.preprocess,
                 toolchain=toolchain,
@@ -103,16 +103,6 @@ class _Monotonic:
             self._progress(Progress(stage.stage, self._reached, recipe))
 
         return report
-
-
-def _check_format(request: ConversionRequest) -> None:
-    if request.source_format != "keras":
-        raise ConversionError(
-            "FormatUnsupported",
-            f"this version converts .keras, and the source is {request.source_format}",
-            final=True,
-            hint='load it where you trained it and save it with model.save("model.keras")',
-        )
 
 
 def _check_labels(request: ConversionRequest, entry: VariantEntry) -> None:

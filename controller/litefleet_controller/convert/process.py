@@ -21,6 +21,7 @@ import structlog
 from litefleet_controller.convert.interface import ConversionError
 from litefleet_controller.convert.limits import WorkerLimits
 from litefleet_controller.convert.tasks import (
+    CHECKING,
     LENGTH,
     MAX_FRAME_BYTES,
     Failed,
@@ -40,6 +41,11 @@ _KEPT_STDERR_LINES = 40
 _NOISE = ("I0000", "W0000", "INFO", "WARNING", "To enable", "Running Calibration", "warnings.warn", "Extension modules")
 _PASSED_ON = ("PATH", "LANG", "LC_ALL", "OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
 """OPENBLAS_*: some processors need them for right results."""
+
+_OWN_FAULTS = frozenset({signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGABRT})
+"""Signals that a process gets for what it does, not from others."""
+
+_STARTING = "starting"
 
 Done = Frozen | Variant | Refused
 
@@ -162,12 +168,12 @@ class WorkerProcess:
         stdin, stdout = self._process.stdin, self._process.stdout
         if stdin is None or stdout is None:
             raise AssertionError("the worker was started with pipes")
-        stage = "starting"
+        stage = _STARTING
         try:
             stdin.write(frame(task))
             await stdin.drain()
             while True:
-                async with asyncio.timeout(self._limits.stage_seconds):
+                async with asyncio.timeout(self._seconds(stage)):
                     (length,) = LENGTH.unpack(await stdout.readexactly(LENGTH.size))
                     if length > MAX_FRAME_BYTES:
                         raise ConversionError("WorkerCrashed", "the worker answers what isn't an answer", final=False)
@@ -177,12 +183,15 @@ class WorkerProcess:
                 stage = reply.stage
                 on_stage(reply)
         except TimeoutError as e:
-            message = f"the conversion worker did not get on with {stage} for {self._limits.stage_seconds:g} s"
-            raise ConversionError("Timeout", message, final=False) from e
+            message = f"the conversion worker did not get on with {stage} for {self._seconds(stage):g} s"
+            raise ConversionError("Timeout", message, final=stage == CHECKING) from e
         except (asyncio.IncompleteReadError, ConnectionError) as e:
             raise await self._crash(stage) from e
         except msgspec.MsgspecError as e:
             raise ConversionError("WorkerCrashed", "the worker answers what isn't an answer", final=False) from e
+
+    def _seconds(self, stage: str) -> float:
+        return self._limits.check_seconds if stage == CHECKING else self._limits.stage_seconds
 
     async def _watch(self) -> None:
         while True:
@@ -207,6 +216,10 @@ class WorkerProcess:
         if "bad_alloc" in last_words or "out of memory" in last_words.lower() or "MemoryError" in last_words:
             message = f"the conversion worker ran out of memory while {stage}: {last_words}"
             return ConversionError("MemoryLimit", message, final=False)
+        if -code in _OWN_FAULTS and self.tasks == 1 and stage != _STARTING:
+            # Nothing was in this process before: the model did it, and would do it again.
+            message = f"the source crashed the process that was {stage} it ({signal.Signals(-code).name})"
+            return ConversionError("ModelCrashed", message, final=True, hint="convert it again from where it came from")
         cause = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
         said = f", having said: {last_words}" if last_words else ""
         return ConversionError("WorkerCrashed", f"the conversion worker {cause} while {stage}{said}", final=False)

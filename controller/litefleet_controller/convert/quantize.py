@@ -16,7 +16,7 @@ from litert_quantizer import Quantizer, recipe
 from litefleet_controller.convert.flatbuffer import SIGNATURE_KEY, parse, with_inlined_buffers
 from litefleet_controller.convert.interface import RecipeName
 from litefleet_controller.convert.preprocess import Floats
-from litefleet_controller.convert.tasks import RungError
+from litefleet_controller.convert.tasks import CALIBRATION_MISSING, RungError
 
 _FLOAT16 = [
     {
@@ -47,7 +47,7 @@ def quantize(frozen: bytes, name: RecipeName, calibration: Floats | None) -> byt
         ranges = None
         if quantizer.need_calibration:
             if calibration is None:
-                raise RungError("CalibrationMissing", f"{name} needs a calibration set")
+                raise RungError("CalibrationMissing", CALIBRATION_MISSING)
             ranges = quantizer.calibrate(_samples(frozen, calibration), num_threads=1)
         result = quantizer.quantize(ranges, enable_progress_bar=False, enable_progress_report=False)
         return with_inlined_buffers(bytes(result.quantized_model))

@@ -35,6 +35,7 @@ from litefleet_controller.convert.tasks import (
     MODEL_FILE,
     Freeze,
     Frozen,
+    Inspect,
     Quantize,
     Refused,
     Stage,
@@ -96,10 +97,9 @@ class Rungs:
     async def _freeze_now(self, key: FrozenKey, name: str, tell: Listener) -> FrozenEntry:
         source = await self._local(key.source, "source")
         evaluation = await self._local(key.evaluation, "evaluation set")
-        async with self._pool.worker(Freeze) as worker:
+        async with self._pool.worker(Inspect if key.source_format == "tflite" else Freeze) as worker:
             with tempfile.TemporaryDirectory(dir=worker.scratch) as folder:
-                task = Freeze(folder=folder, source=str(source), evaluation=str(evaluation), preprocess=key.preprocess)
-                done = await worker.ask(task, tell)
+                done = await worker.ask(_freezing(key, folder, str(source), str(evaluation)), tell)
                 if not isinstance(done, Frozen):
                     raise ConversionError("WorkerCrashed", "the worker answers what wasn't asked", final=False)
                 entry = FrozenEntry(
@@ -176,6 +176,18 @@ class Rungs:
             return await self._blobs.put(data), len(data)
         except (OSError, BlobError) as e:
             raise ConversionError("StorageFailed", f"{path.name} can't be kept: {e}", final=False) from e
+
+
+def _freezing(key: FrozenKey, folder: str, source: str, evaluation: str) -> Freeze | Inspect:
+    if key.source_format == "tflite":
+        return Inspect(folder=folder, source=source, evaluation=evaluation, preprocess=key.preprocess)
+    return Freeze(
+        folder=folder,
+        source=source,
+        source_format=key.source_format,
+        evaluation=evaluation,
+        preprocess=key.preprocess,
+    )
 
 
 def _read_plain_file(path: Path) -> bytes:

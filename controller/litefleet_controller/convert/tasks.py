@@ -5,7 +5,7 @@ msgspec only, so that both sides start fast.
 """
 
 import struct
-from typing import BinaryIO
+from typing import BinaryIO, Literal
 
 import msgspec
 from msgspec import Struct
@@ -21,9 +21,22 @@ ANSWERS_FILE = "answers.npz"
 MODEL_FILE = "model.tflite"
 GOLDEN_FILE = "golden.npz"
 
+CHECKING = "checking"
+"""The stage in which a foreign file is first loaded and run: one that takes long there never ends."""
+
 
 class Freeze(Struct, frozen=True, kw_only=True, tag="freeze"):
-    """Make FROZEN_FILE and ANSWERS_FILE of a `.keras` file. The only task that imports tensorflow."""
+    """Make FROZEN_FILE and ANSWERS_FILE of a `.keras` file or a SavedModel. The only task that imports tensorflow."""
+
+    folder: str
+    source: str
+    source_format: Literal["keras", "savedModel"] = "keras"
+    evaluation: str
+    preprocess: Preprocess
+
+
+class Inspect(Struct, frozen=True, kw_only=True, tag="inspect"):
+    """Make FROZEN_FILE and ANSWERS_FILE of a `.tflite` file that somebody else made, and that may crash its process."""
 
     folder: str
     source: str
@@ -32,7 +45,7 @@ class Freeze(Struct, frozen=True, kw_only=True, tag="freeze"):
 
 
 class Quantize(Struct, frozen=True, kw_only=True, tag="quantize"):
-    """Make MODEL_FILE and GOLDEN_FILE of what a Freeze made, and compare them with the source's answers."""
+    """Make MODEL_FILE and GOLDEN_FILE of what a Freeze or an Inspect made, compared with the source's answers."""
 
     folder: str
     recipe: RecipeName
@@ -52,7 +65,7 @@ class Stage(Struct, frozen=True, kw_only=True, tag="stage"):
 
 
 class Frozen(Struct, frozen=True, kw_only=True, tag="frozen"):
-    """A Freeze is done."""
+    """A Freeze or an Inspect is done."""
 
     classes: int
 
@@ -88,8 +101,10 @@ class Failed(Struct, frozen=True, kw_only=True, tag="failed"):
     hint: str = ""
 
 
-Task = Freeze | Quantize
+Task = Freeze | Inspect | Quantize
 Reply = Stage | Frozen | Variant | Refused | Failed
+
+CALIBRATION_MISSING = "int8 needs a calibration set, and the Model has none: set spec.calibration"
 
 _encoder = msgspec.json.Encoder()
 task_decoder = msgspec.json.Decoder(Task)

@@ -2,33 +2,34 @@
 
 from importlib.metadata import PackageNotFoundError, version
 
-from litefleet_controller.convert.interface import ConversionError
+from litefleet_controller.convert.interface import ConversionError, SourceFormat
 
 REVISION = "1"
 """Of this package's own part in the outcome: raised when the same inputs and tools give other bytes or numbers."""
 
-_NEEDED = ("keras", "litert-quantizer", "ai-edge-litert", "numpy")
+_NEEDED = ("litert-quantizer", "ai-edge-litert", "numpy")
 _TENSORFLOW = ("tensorflow-cpu", "tensorflow")
 """The first on x86-64, the second elsewhere; both are the module `tensorflow`."""
 
 
-def installed_toolchain() -> dict[str, str]:
-    """Tool to version.
+def installed_toolchain(source_format: SourceFormat) -> dict[str, str]:
+    """Tool to version, of what a source of a format goes through: a `.tflite` file needs no tensorflow.
 
     Raises:
         ConversionError: `ToolMissing`.
     """
-    versions = {name: found for name in _NEEDED if (found := _version(name))}
-    tensorflow = next((found for name in _TENSORFLOW if (found := _version(name))), None)
-    missing = [name for name in _NEEDED if name not in versions] + ([] if tensorflow else ["tensorflow"])
-    if missing or tensorflow is None:
+    needed: dict[str, tuple[str, ...]] = {name: (name,) for name in _NEEDED}
+    if source_format != "tflite":
+        needed |= {"keras": ("keras",), "tensorflow": _TENSORFLOW}
+    versions = {name: next(filter(None, map(_version, names)), None) for name, names in needed.items()}
+    if missing := [name for name, found in versions.items() if found is None]:
         raise ConversionError(
             "ToolMissing",
             f"this controller can't convert: {', '.join(missing)} isn't installed",
             final=False,
             hint="install litefleet-controller[convert]",
         )
-    return {**versions, "tensorflow": tensorflow, "litefleet-convert": REVISION}
+    return {name: found for name, found in versions.items() if found} | {"litefleet-convert": REVISION}
 
 
 def _version(distribution: str) -> str | None:

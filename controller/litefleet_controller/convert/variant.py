@@ -14,6 +14,7 @@ import numpy as np
 from litefleet_controller.convert.datasets import load_calibration, load_evaluation
 from litefleet_controller.convert.flatbuffer import arena_bytes, operators, parse
 from litefleet_controller.convert.interface import RecipeName
+from litefleet_controller.convert.precision import described, recipe_of
 from litefleet_controller.convert.preprocess import Floats
 from litefleet_controller.convert.quantize import quantize
 from litefleet_controller.convert.runner import Runner
@@ -42,11 +43,12 @@ def make_variant(task: Quantize, stage: Callable[[str, int], None]) -> Variant:
         source: Floats = data["y0"]
     input_shape = tuple(int(n) for n in _input_shape(frozen))
     calibration = None
-    if task.recipe == "int8" and task.calibration is not None:
+    is_ready = _is_ready(frozen, task.recipe)
+    if task.recipe == "int8" and task.calibration is not None and not is_ready:
         stage("calibrating", 45)
         calibration = load_calibration(task.calibration, task.calibration_samples, task.preprocess, input_shape)
     stage("quantizing", 50)
-    model = quantize(frozen, task.recipe, calibration)
+    model = frozen if is_ready else quantize(frozen, task.recipe, calibration)
     (folder / MODEL_FILE).write_bytes(model)
     stage("evaluating", 60)
     runner = Runner(folder / MODEL_FILE)
@@ -70,6 +72,19 @@ def make_variant(task: Quantize, stage: Callable[[str, int], None]) -> Variant:
         evaluated=len(evaluation.x),
         classes=runner.classes,
     )
+
+
+def _is_ready(frozen: bytes, recipe: RecipeName) -> bool:
+    """Whether the source, a quantized `.tflite` file, is what the recipe would make: then it goes out as it is.
+
+    Raises:
+        RungError: `AlreadyQuantized`, when it is what another recipe makes.
+    """
+    model = parse(frozen)
+    made_by = recipe_of(model)
+    if made_by not in ("float32", recipe):
+        raise RungError("AlreadyQuantized", described(model))
+    return made_by == recipe != "float32"
 
 
 def _input_shape(frozen: bytes) -> tuple[int, ...]:

@@ -12,12 +12,14 @@ import signal
 import sys
 import threading
 import traceback
+from collections.abc import Callable
 from typing import BinaryIO
 
 from litefleet_controller.convert.interface import ConversionError
 from litefleet_controller.convert.tasks import (
     Failed,
     Freeze,
+    Inspect,
     Quantize,
     Refused,
     Reply,
@@ -58,15 +60,7 @@ def carry_out(task: Task, replies: BinaryIO) -> Reply:
         replies.flush()
 
     try:
-        match task:
-            case Freeze():
-                from litefleet_controller.convert.freeze import freeze
-
-                return freeze(task, stage)
-            case Quantize():
-                from litefleet_controller.convert.variant import make_variant
-
-                return make_variant(task, stage)
+        return _done(task, stage)
     except RungError as e:
         return Refused(code=e.code, message=str(e))
     except ConversionError as e:
@@ -76,6 +70,22 @@ def carry_out(task: Task, replies: BinaryIO) -> Reply:
     except Exception as e:  # noqa: BLE001 - the worker's edge: the traceback goes to the log, a sentence to the caller
         traceback.print_exc()
         return Failed(code="WorkerCrashed", message=f"{type(e).__name__}: {str(e)[:240]}", final=False)
+
+
+def _done(task: Task, stage: Callable[[str, int], None]) -> Reply:
+    match task:
+        case Freeze():
+            from litefleet_controller.convert.freeze import freeze
+
+            return freeze(task, stage)
+        case Inspect():
+            from litefleet_controller.convert.foreign import inspect
+
+            return inspect(task, stage)
+        case Quantize():
+            from litefleet_controller.convert.variant import make_variant
+
+            return make_variant(task, stage)
 
 
 def _receive(stdin: BinaryIO, tasks: "queue.SimpleQueue[bytes]") -> None:

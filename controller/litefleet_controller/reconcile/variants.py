@@ -19,7 +19,8 @@ def class_variant(device_class: str, generation: int, outcome: Outcome, artifact
             state="Refused",
             class_generation=generation,
             code=refusals[0].code if refusals else "NoVariant",
-            message="; ".join(r.message for r in refusals) or "no rung of the ladder could be made",
+            # What the source itself rules out is the same for several rungs.
+            message="; ".join(dict.fromkeys(r.message for r in refusals)) or "no rung of the ladder could be made",
             refusals=refusals,
         )
     return ClassVariant(

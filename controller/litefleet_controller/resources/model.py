@@ -24,7 +24,9 @@ class Source(Part):
     """The trained model."""
 
     uri: str = Field(description="blob://sha256:..., as 'litefleet model push FILE' prints it.")
-    format: SourceFormat = Field(default="keras", description="What the file is. This version converts keras.")
+    format: SourceFormat = Field(
+        default="keras", description="What it is: a .keras file, a SavedModel's folder or a .tflite file."
+    )
     digest: Digest | None = Field(default=None, description="Expected SHA-256; a file with another one is refused.")
 
     _uri = field_validator("uri")(check_uri)

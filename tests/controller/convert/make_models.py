@@ -15,6 +15,7 @@ import tensorflow as tf
 from sklearn.datasets import load_digits
 
 from litefleet_controller.convert.training import main as train
+from litefleet_controller.fleet.packing import pack_saved_model
 
 
 def write_data(folder: Path) -> None:
@@ -69,6 +70,71 @@ def write_sources(folder: Path) -> None:
     keras.Sequential([keras.Input((8, 8, 1)), *wide]).save(folder / "wide.keras")
 
 
+class Exported(tf.Module):
+    """A SavedModel by hand: what it computes, and what more it does."""
+
+    def __init__(self, act=lambda x: x, shape=(None, 8, 8, 1), dtype=tf.float32) -> None:
+        super().__init__()
+        self.weights = tf.Variable(np.random.default_rng(3).normal(size=(64, 10)).astype(np.float32))
+        self.act = act
+        self.spec = tf.TensorSpec(shape, dtype, name="image")
+        self.answer = tf.function(self._answer, input_signature=[self.spec])
+
+    def _answer(self, image: tf.Tensor) -> dict[str, tf.Tensor]:
+        # As Keras flattens: with the batch as a number that the graph computes.
+        flat = tf.reshape(tf.cast(self.act(image), tf.float32), (tf.shape(image)[0], 64))
+        return {"probabilities": tf.nn.softmax(flat @ self.weights)}
+
+
+def export(folder: Path, name: str, module: tf.Module, **signatures: object) -> None:
+    """SavedModels by TensorFlow itself, packed as `litefleet model push` packs them."""
+    where = folder / "saved" / name
+    tf.saved_model.save(module, where, signatures=signatures or None)
+    with (folder / f"{name}.zip").open("wb") as file:
+        pack_saved_model(where, file)
+
+
+def write_saved_models(folder: Path) -> None:
+    def served(name: str, module: Exported) -> None:
+        export(folder, name, module, serving_default=module.answer)
+
+    served("read-file", Exported(lambda x: x + tf.cast(tf.strings.length(tf.io.read_file("/etc/hostname")), x.dtype)))
+    served("py-function", Exported(lambda x: tf.ensure_shape(tf.numpy_function(lambda v: v, [x], x.dtype), x.shape)))
+    served("eight-at-once", Exported(shape=(8, 8, 8, 1)))
+    served("bytes-in", Exported(dtype=tf.uint8))
+    served("any-size", Exported(shape=(None, None, None, 1)))
+    served("flex", Exported(lambda x: tf.image.resize(x, (8, 8), method="bicubic")))
+    table = Exported()
+    table.table = tf.lookup.StaticHashTable(tf.lookup.KeyValueTensorInitializer(["a"], [1]), 0)
+    served("table", table)
+    one = Exported()
+    export(folder, "one-signature", one, classify=one.answer)
+    export(folder, "two-signatures", one, classify=one.answer, score=one.answer)
+    export(folder, "no-signature", tf.Module())
+
+
+def write_exports(folder: Path) -> None:
+    """What people have of a trained model: a SavedModel, and `.tflite` files that TensorFlow's own converter made."""
+    where = folder / "saved" / "digits"
+    keras.saving.load_model(folder / "digits.keras", compile=False).export(where, verbose=False)
+    with (folder / "digits.zip").open("wb") as file:
+        pack_saved_model(where, file)
+    converter = tf.lite.TFLiteConverter.from_saved_model(str(where))
+    (folder / "digits.tflite").write_bytes(converter.convert())
+    with np.load(folder / "calibration.npz") as data:
+        samples = (data["x"] / 16)[..., None].astype(np.float32)
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    converter.representative_dataset = lambda: ([x[None]] for x in samples)
+    (folder / "digits-int8.tflite").write_bytes(converter.convert())
+    flattening = tf.lite.TFLiteConverter.from_saved_model(
+        str(folder / "saved" / "one-signature"), signature_keys=["classify"]
+    )
+    (folder / "flattening.tflite").write_bytes(flattening.convert())
+    flex = tf.lite.TFLiteConverter.from_saved_model(str(folder / "saved" / "flex"))
+    flex.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS, tf.lite.OpsSet.SELECT_TF_OPS]
+    (folder / "flex.tflite").write_bytes(flex.convert())
+
+
 if __name__ == "__main__":
     target = Path(sys.argv[1])
     write_data(target)
@@ -76,3 +142,5 @@ if __name__ == "__main__":
     write_sources(target)
     train(["--data", str(target / "training.npz"), "--out", str(target / "digits.keras"), "--epochs", "5",
            "--held-out", str(target / "evaluation.npz")])  # fmt: skip
+    write_saved_models(target)
+    write_exports(target)

@@ -22,87 +22,20 @@ import pytest
 import pytest_asyncio
 from numpy.typing import NDArray
 
-from litefleet_controller.artifacts.directory import DirectoryBlobs
 from litefleet_controller.artifacts.errors import StorageFullError
 from litefleet_controller.convert import toolchain
 from litefleet_controller.convert.interface import (
     ConversionError,
-    ConversionRequest,
-    Made,
-    Outcome,
     ParityLimits,
     Progress,
     RecipeName,
 )
 from litefleet_controller.convert.limits import PoolLimits, WorkerLimits
-from litefleet_controller.convert.local import LocalConverter
 from litefleet_protocol.limits import MAX_GOLDEN_BYTES
 from litefleet_protocol.tensors import Postprocess, Preprocess
+from tests.controller.convert.bench import LIMITS, Bench, ignore
 
 pytestmark = [pytest.mark.tensorflow, pytest.mark.asyncio(loop_scope="module")]
-
-LIMITS = ParityLimits(min_agreement=0.95, max_accuracy_drop=0.02)
-
-
-def ignore(_: Progress) -> None:
-    """Nobody listens."""
-
-
-class CountedBlobs(DirectoryBlobs):
-    """Real blobs that know which files were handed to workers."""
-
-    def __init__(self, root: Path) -> None:
-        super().__init__(root)
-        self.handed_out: list[str] = []
-
-    async def local_path(self, digest: str) -> Path:
-        self.handed_out.append(digest)
-        return await super().local_path(digest)
-
-
-class Bench:
-    """A converter with the workshop's files in its blobs."""
-
-    def __init__(self, folder: Path, workshop: Any, limits: PoolLimits | None = None) -> None:
-        self.folder = folder
-        self.workshop = workshop
-        self.blobs = CountedBlobs(folder / "blobs")
-        self.converter = LocalConverter(self.blobs, folder / "work", limits=limits)
-
-    async def request(
-        self,
-        *ladder: RecipeName,
-        source: str = "digits.keras",
-        calibration: str | None = "calibration.npz",
-        **changes: Any,
-    ) -> ConversionRequest:
-        return replace(
-            ConversionRequest(
-                device_class="pi",
-                source=await self.blobs.put(self.workshop.read(source)),
-                source_format="keras",
-                ladder=ladder or ("int8",),
-                limits=LIMITS,
-                evaluation=await self.blobs.put(self.workshop.read("evaluation.npz")),
-                calibration=await self.blobs.put(self.workshop.read(calibration)) if calibration else None,
-                preprocess=Preprocess(scale=1 / 16),
-                postprocess=Postprocess(labels=tuple("0123456789")),
-            ),
-            **changes,
-        )
-
-    async def convert(self, *ladder: RecipeName, **changes: Any) -> Outcome:
-        return await self.converter.convert(await self.request(*ladder, **changes), ignore)
-
-    async def make(self, *ladder: RecipeName, **changes: Any) -> Made:
-        made = (await self.convert(*ladder, **changes)).made
-        assert made is not None
-        return made
-
-    async def refusal(self, *ladder: RecipeName, **changes: Any) -> ConversionError:
-        with pytest.raises(ConversionError) as refused:
-            await self.convert(*ladder, **changes)
-        return refused.value
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -372,12 +305,6 @@ async def test_weights_with_a_flipped_bit_are_refused(bench: Bench) -> None:
     with pytest.raises(ConversionError) as refused:
         await bench.converter.convert(request, ignore)
     assert (refused.value.code, refused.value.final) == ("FormatMismatch", True)
-
-
-@pytest.mark.parametrize("source_format", ["savedModel", "tflite"])
-async def test_other_formats_are_refused(bench: Bench, source_format: str) -> None:
-    refused = await bench.refusal("float32", source_format=source_format)
-    assert (refused.code, refused.final) == ("FormatUnsupported", True)
 
 
 async def test_fewer_classes_than_labels_are_refused(bench: Bench) -> None:

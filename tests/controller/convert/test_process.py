@@ -17,7 +17,7 @@ from litefleet_controller.convert.interface import ConversionError
 from litefleet_controller.convert.limits import PoolLimits, WorkerLimits
 from litefleet_controller.convert.pool import WorkerPool
 from litefleet_controller.convert.process import WorkerProcess, scrubbed_environment
-from litefleet_controller.convert.tasks import Freeze, Quantize, Stage
+from litefleet_controller.convert.tasks import Freeze, Inspect, Quantize, Stage
 from litefleet_protocol.tensors import Preprocess
 
 
@@ -71,6 +71,41 @@ async def test_a_killed_worker_is_a_crash_that_may_be_tried_again(tmp_path: Path
         with pytest.raises(ConversionError, match="was ended by SIGKILL") as crashed:
             await asked
         assert (crashed.value.code, crashed.value.final, process.is_well) == ("WorkerCrashed", False, False)
+
+
+async def crash(process: WorkerProcess, folder: Path, number: signal.Signals) -> ConversionError:
+    """What is said of a worker that gets a signal in the stage `loading`."""
+
+    def strike(_: Stage) -> None:
+        os.kill(process.pid, number)
+
+    os.mkfifo(folder / "never")  # opening it for reading waits for a writer
+    task = Freeze(folder=str(folder), source=str(folder / "never"), evaluation="", preprocess=Preprocess())
+    with pytest.raises(ConversionError) as crashed:
+        await process.ask(task, strike)
+    assert not process.is_well
+    return crashed.value
+
+
+async def test_a_worker_that_faults_at_its_first_task_blames_the_model_for_good(tmp_path: Path) -> None:
+    async with worker(tmp_path) as process:
+        crashed = await crash(process, tmp_path, signal.SIGSEGV)
+    assert (crashed.code, crashed.final) == ("ModelCrashed", True)
+    assert str(crashed) == "the source crashed the process that was loading it (SIGSEGV)"
+
+
+async def test_a_worker_that_had_other_models_before_blames_none(tmp_path: Path) -> None:
+    async with worker(tmp_path) as process:
+        with pytest.raises(ConversionError):
+            await process.ask(refused_task(tmp_path), silent)
+        crashed = await crash(process, tmp_path, signal.SIGSEGV)
+    assert (crashed.code, crashed.final) == ("WorkerCrashed", False)
+
+
+async def test_a_worker_that_is_killed_from_outside_blames_no_model(tmp_path: Path) -> None:
+    async with worker(tmp_path) as process:
+        crashed = await crash(process, tmp_path, signal.SIGTERM)
+    assert (crashed.code, crashed.final) == ("WorkerCrashed", False)
 
 
 async def test_a_worker_that_hangs_is_a_timeout(tmp_path: Path) -> None:
@@ -194,6 +229,17 @@ async def test_a_worker_with_the_quantizer_alone_never_loads_tensorflow(tmp_path
         async with workers.worker(Quantize) as process:
             quantizer_alone = process.pid
         assert await use(workers, tmp_path) != quantizer_alone
+
+
+async def test_a_foreign_file_is_inspected_where_nothing_else_was_or_will_be(tmp_path: Path) -> None:
+    async with pool(tmp_path) as workers:
+        before = await use(workers, tmp_path)
+        async with workers.worker(Inspect) as process:
+            inspecting = process.pid
+        assert inspecting != before
+        async with workers.worker(Inspect) as process:
+            assert process.pid not in {before, inspecting}
+        assert await use(workers, tmp_path) == before
 
 
 async def test_a_worker_is_replaced_after_its_number_of_tasks(tmp_path: Path) -> None:

@@ -1,0 +1,135 @@
+"""A `.tflite` file with every dimension fixed, for a batch of 1: what boards run, and what the quantizer takes best.
+
+Files are often made with an open batch. Their shapes are then computed anew at every inference (SHAPE, STRIDED_SLICE,
+PACK, RESHAPE), memory can't be planned ahead, and accelerators refuse them. LiteRT itself says what the shapes come to;
+operators that only compute shapes are replaced with what they come to. Runs in workers, in a process that may die of
+it.
+"""
+
+from typing import Any
+
+import numpy as np
+from ai_edge_litert.interpreter import Interpreter, OpResolverType
+
+from litefleet_controller.convert.archive import refuse
+from litefleet_controller.convert.flatbuffer import operator_name, parse, serialize, with_inlined_buffers
+from litefleet_controller.convert.precision import has_data, type_name
+
+_SHAPE_OPERATORS = frozenset(
+    {
+        *("SHAPE", "STRIDED_SLICE", "SLICE", "PACK", "CONCATENATION", "GATHER", "CAST", "ADD", "SUB", "MUL"),
+        *("REDUCE_PROD", "RESHAPE", "EXPAND_DIMS", "SQUEEZE"),
+    }
+)
+_MAX_SHAPE_NUMBERS = 64
+
+
+def load(data: bytes, *, is_plain: bool = False) -> Any:
+    """An interpreter with its tensors allocated. `is_plain`: reference kernels that keep every tensor.
+
+    Raises:
+        ConversionError: `FormatMismatch`, `UnsupportedOp` or `BadShape`.
+    """
+    resolver = OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES if is_plain else OpResolverType.AUTO
+    try:
+        interpreter = Interpreter(
+            model_content=data,
+            num_threads=1,
+            experimental_op_resolver_type=resolver,
+            experimental_preserve_all_tensors=is_plain,
+        )
+        interpreter.allocate_tensors()
+    except (ValueError, RuntimeError, UnicodeDecodeError) as e:
+        said = str(e).strip().splitlines() or ["no reason given"]
+        refuse(_code(str(e)), f"LiteRT can't load the source: {said[0][:200]}")
+    return interpreter
+
+
+def _code(message: str) -> str:
+    if any(sign in message for sign in ("custom op", "Didn't find op", "not supported", "builtin_code out of range")):
+        return "UnsupportedOp"
+    if any(sign in message for sign in ("model identifier", "valid Flatbuffer", "schema version")):
+        return "FormatMismatch"
+    return "BadShape"
+
+
+def fixed(data: bytes) -> bytes:
+    """The same model for a batch of 1; the same bytes when it was that already.
+
+    Raises:
+        ConversionError: `BadShape`, and see `load`.
+    """
+    model = parse(data)
+    graph = model.subgraphs[0]
+    given = graph.tensors[graph.inputs[0]]
+    shape = [int(n) for n in (given.shape if given.shape is not None else ())]
+    signed = [int(n) for n in given.shapeSignature] if given.shapeSignature is not None else shape
+    if len(shape) < 2 or len(signed) != len(shape) or any(n <= 0 for n in (*shape[1:], *signed[1:])):
+        refuse(
+            "BadShape",
+            f"the source's input has the shape {signed}: every dimension but the batch must be a number",
+            "convert it with a fixed input size",
+        )
+    if shape[0] == 1 and not any(_is_open(t) for g in model.subgraphs for t in g.tensors):
+        return data
+    model = parse(with_inlined_buffers(data))
+    graph = model.subgraphs[0]
+    graph.tensors[graph.inputs[0]].shape = [1, *shape[1:]]
+    for tensor in (t for g in model.subgraphs for t in g.tensors):
+        tensor.shapeSignature = None
+    interpreter = _run_once(serialize(model), shape[0])
+    _write_shapes(model, interpreter)
+    _fold_shapes(model, interpreter)
+    return serialize(model)
+
+
+def _is_open(tensor: Any) -> bool:
+    return tensor.shapeSignature is not None and any(n < 0 for n in tensor.shapeSignature)
+
+
+def _run_once(data: bytes, batch: int) -> Any:
+    try:
+        interpreter = load(data, is_plain=True)
+        details = interpreter.get_input_details()[0]
+        interpreter.set_tensor(details["index"], np.zeros(details["shape"], details["dtype"]))
+        interpreter.invoke()
+    except (ValueError, RuntimeError) as e:
+        said = (str(e).strip().splitlines() or ["no reason given"])[0]
+        refuse("BadShape", f"LiteRT can't run the source with a batch of 1 instead of {batch}: {said[:200]}")
+    return interpreter
+
+
+def _write_shapes(model: Any, interpreter: Any) -> None:
+    tensors = model.subgraphs[0].tensors
+    for details in interpreter.get_tensor_details():
+        # Those behind the model's own are the interpreter's scratch tensors.
+        if details["index"] < len(tensors) and not has_data(model, tensors[details["index"]]):
+            tensors[details["index"]].shape = [int(n) for n in details["shape"]]
+
+
+def _fold_shapes(model: Any, interpreter: Any) -> None:
+    """Replace what depends on nothing but shapes with its value."""
+    graph = model.subgraphs[0]
+    outputs, kept = {int(i) for i in graph.outputs}, []
+    for operator in graph.operators:
+        (result,) = operator.outputs if len(operator.outputs) == 1 else (-1,)
+        name = operator_name(model, operator)
+        is_known = name == "SHAPE" or all(i < 0 or has_data(model, graph.tensors[i]) for i in operator.inputs)
+        is_shape = result >= 0 and result not in outputs and _is_few_integers(graph.tensors[result])
+        if name in _SHAPE_OPERATORS and is_known and is_shape:
+            _make_constant(model, graph.tensors[result], interpreter.get_tensor(int(result)))
+        else:
+            kept.append(operator)
+    graph.operators = kept
+
+
+def _is_few_integers(tensor: Any) -> bool:
+    shape = tensor.shape if tensor.shape is not None else ()
+    return type_name(tensor) in {"int32", "int64"} and int(np.prod(shape, dtype=np.int64)) <= _MAX_SHAPE_NUMBERS
+
+
+def _make_constant(model: Any, tensor: Any, value: Any) -> None:
+    buffer = type(model.buffers[0])()
+    buffer.data = np.frombuffer(np.ascontiguousarray(value).tobytes(), np.uint8)
+    model.buffers.append(buffer)
+    tensor.buffer = len(model.buffers) - 1

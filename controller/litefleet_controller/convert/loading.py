@@ -1,0 +1,148 @@
+"""Opening a source with TensorFlow: a `.keras` file or a SavedModel becomes a function, and what goes in and out.
+
+What must not be opened at all was refused before (containment.py, savedmodel.py). tensorflow and keras are imported
+inside the functions: the import takes seconds, and a refused source must not pay them. Runs in workers.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from litefleet_controller.convert.archive import refuse
+from litefleet_controller.convert.containment import check_keras_file
+from litefleet_controller.convert.graphops import SAVER
+from litefleet_controller.convert.interface import ConversionError
+from litefleet_controller.convert.savedmodel import check_graph, unpack
+
+_PREDICT_BATCH = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A source that TensorFlow can run."""
+
+    call: Callable[[Any], Any]
+    """float32 (batch, ...) to float32 (batch, classes), eagerly and inside a tf.function."""
+    input_shape: tuple[int, ...]
+    """With a batch of 1."""
+    classes: int
+    output_name: str
+    batch: int
+    """Samples that `call` takes at once when it answers the evaluation set."""
+
+
+def open_keras(source: Path, folder: Path) -> Opened:
+    """The `.keras` file at `source`.
+
+    Raises:
+        ConversionError: final; see `check_keras_file`, and `FormatMismatch`, `FormatUnsupported` or `BadShape`.
+    """
+    check_keras_file(source)
+    import keras
+
+    # Keras decides by the name's ending what a file is; blobs are named by their hash.
+    named = folder / "source.keras"
+    named.symlink_to(source)
+    keras.backend.clear_session()
+    try:
+        model: Any = keras.saving.load_model(named, compile=False, safe_mode=True)
+    except Exception as e:
+        raise ConversionError(
+            "FormatMismatch",
+            f"Keras can't load the source: {first_line(e)}",
+            final=True,
+            hint=f"it was read with keras {keras.__version__}; save it with the same or an older version",
+        ) from e
+    shape, classes = _check_tensors(
+        [(tuple(t.shape), t.dtype) for t in model.inputs], [tuple(t.shape) for t in model.outputs]
+    )
+    output_name = model.outputs[0].name.split("/")[-1]
+    return Opened(lambda x: model(x, training=False), (1, *shape[1:]), classes, output_name, _PREDICT_BATCH)
+
+
+def open_saved_model(source: Path, folder: Path) -> Opened:
+    """The packed SavedModel at `source`, by one signature.
+
+    Raises:
+        ConversionError: final; see `unpack` and `check_graph`, and `FormatMismatch`, `FormatUnsupported`, `BadShape`
+            or `UnsafeOp`.
+    """
+    unpacked = unpack(source, folder)
+    key = check_graph(unpacked)
+    import tensorflow as tf
+
+    try:
+        loaded: Any = tf.saved_model.load(str(unpacked))
+        function = loaded.signatures[key]
+    except Exception as e:
+        raise ConversionError(
+            "FormatMismatch",
+            f"TensorFlow can't load the source: {first_line(e)}",
+            final=True,
+            hint=f"it was read with tensorflow {tf.__version__}; save it with the same or an older version",
+        ) from e
+    _check_reached(function.graph.as_graph_def(), key)
+    _, given = function.structured_input_signature
+    outputs = function.structured_outputs
+    shape, classes = _check_tensors(
+        [(_dimensions(t), t.dtype.name) for t in given.values()], [_dimensions(t) for t in outputs.values()]
+    )
+    if shape[0] not in (None, 1):
+        refuse(
+            "BadShape",
+            f"the source's signature {key!r} takes {shape[0]} samples at a time, and boards infer one at a time",
+            "export it with a batch of None or 1",
+        )
+    (input_name,), (output_name,) = given, outputs
+
+    def call(x: Any) -> Any:
+        # `loaded` owns the variables, and the function holds them weakly.
+        return loaded.signatures[key](**{input_name: tf.convert_to_tensor(x)})[output_name]
+
+    return Opened(call, (1, *shape[1:]), classes, output_name, _PREDICT_BATCH if shape[0] is None else 1)
+
+
+def _check_tensors(
+    inputs: Sequence[tuple[tuple[int | None, ...], str]], outputs: Sequence[tuple[int | None, ...]]
+) -> tuple[tuple[int, ...], int]:
+    """The input's shape, its batch as it is, and the number of classes.
+
+    Raises:
+        ConversionError: `BadShape` or `FormatUnsupported`.
+    """
+    if len(inputs) != 1 or len(outputs) != 1 or len(outputs[0]) != 2:
+        refuse(
+            "FormatUnsupported",
+            f"the source has {len(inputs)} inputs and outputs {list(outputs)}; "
+            "this version converts classifiers with one input and one output (batch, classes)",
+        )
+    ((shape, dtype),), classes = inputs, outputs[0][1]
+    if len(shape) < 2 or classes is None or any(n is None for n in shape[1:]):
+        refuse(
+            "BadShape",
+            f"the source's input has the shape {shape}: every dimension but the batch must be a number",
+            "build the model with a fixed input size, e.g. keras.Input((224, 224, 3)), and save it again",
+        )
+    if dtype != "float32":
+        refuse("BadShape", f"the source's input is {dtype}, not float32")
+    return shape, classes  # type: ignore[return-value]  # the batch alone may be None
+
+
+def _check_reached(graph: Any, key: str) -> None:
+    """Refuse a signature that calls what saves and restores variables, which may stand in the file but never runs."""
+    reached = {node.op for node in graph.node}
+    for function in graph.library.function:
+        reached |= {node.op for node in function.node_def}
+    if touching := sorted(reached & SAVER):
+        refuse("UnsafeOp", f"the source's signature {key!r} runs {touching[0]}, which reads or writes files")
+
+
+def _dimensions(tensor: Any) -> tuple[int | None, ...]:
+    return () if tensor.shape.rank is None else tuple(tensor.shape)
+
+
+def first_line(error: Exception) -> str:
+    """What an error of a library says, shortened to a sentence."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return (lines[0] if lines else type(error).__name__)[:240]
