@@ -22,22 +22,53 @@ _PIECE = 256 * 1024
 @connected
 def push(
     context: typer.Context,
-    file: Annotated[Path, typer.Argument(help="A .keras model, or an .npz data set.", show_default=False)],
+    file: Annotated[
+        Path,
+        typer.Argument(
+            help="A .keras or .tflite model, a SavedModel's folder, or an .npz data set.", show_default=False
+        ),
+    ],
     name: Annotated[str | None, typer.Option("--name", help="Judge the file by this name instead of its own.")] = None,
     output: Annotated[str, typer.Option("--output", "-o", help="uri or json.")] = "uri",
 ) -> None:
-    """Upload a file, and print the URI that manifests name it by. The same file again is the same URI."""
+    """Upload a file or a SavedModel's folder, and print the URI for manifests. The same again is the same URI."""
     import json
 
     from litefleet_controller.cli.errors import UsageError
 
     if output not in ("uri", "json"):
         raise UsageError(f"-o {output!r}: use uri or json")
-    shown = name or file.name
-    size = _check(file, shown)
-    with current(context) as session, file.open("rb") as stream, _progress(shown, size) as advance:
-        answer = session.client.upload(session.fleet("blobs"), _pieces(stream, advance), size, params={"name": shown})
+    with _packed(file) as path:
+        shown = name or (file.name if path == file else f"{file.resolve().name}.zip")
+        size = _check(path, shown)
+        with current(context) as session, path.open("rb") as stream, _progress(shown, size) as advance:
+            answer = session.client.upload(
+                session.fleet("blobs"), _pieces(stream, advance), size, params={"name": shown}
+            )
     print(json.dumps(answer) if output == "json" else answer["uri"])
+
+
+@contextmanager
+def _packed(file: Path) -> Iterator[Path]:
+    """The file itself, or for a folder the SavedModel in it as one file, for as long as it is needed."""
+    if not file.is_dir():
+        yield file
+        return
+    import tempfile
+
+    from litefleet_controller.cli.errors import CliError
+    from litefleet_controller.fleet.errors import UploadRefusedError
+    from litefleet_controller.fleet.packing import pack_saved_model
+
+    with tempfile.NamedTemporaryFile(prefix="litefleet-", suffix=".zip") as scratch:
+        try:
+            pack_saved_model(file, scratch)
+            scratch.flush()
+        except UploadRefusedError as e:
+            raise CliError(str(e), e.code, hint=e.hint) from e
+        except OSError as e:
+            raise CliError(f"{str(file)!r} can't be packed: {e.strerror}", "NotFound") from e
+        yield Path(scratch.name)
 
 
 def _check(file: Path, name: str) -> int:
@@ -48,12 +79,6 @@ def _check(file: Path, name: str) -> int:
     from litefleet_controller.fleet.push import MAX_BYTES
 
     try:
-        if file.is_dir():
-            raise CliError(
-                f"{str(file)!r} is a folder",
-                "FormatMismatch",
-                hint="push one .keras model or one .npz data set",
-            )
         with file.open("rb") as stream:
             head = stream.read(HEAD_BYTES)
         size = file.stat().st_size

@@ -14,13 +14,15 @@ from litefleet_controller.fleet.errors import UploadRefusedError
 
 HEAD_BYTES = 16
 """As many first bytes as `check_head` wants to see."""
-SERVED = (".keras", ".npz")
+SERVED = (".keras", ".zip", ".tflite", ".npz")
+"""`.zip` is a packed SavedModel."""
 
 _ZIP = b"PK\x03\x04"
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 _PICKLES = tuple(b"\x80" + bytes([protocol]) for protocol in range(2, 6))
 _H5_NAMES = (".h5", ".hdf5")
 _PICKLE_NAMES = (".pkl", ".pickle", ".joblib", ".pt", ".pth", ".ckpt")
+_FLATBUFFER = b"TFL3"
 _KERAS_MEMBERS = frozenset({"config.json", "metadata.json", "model.weights.h5"})
 _MAX_MEMBERS = 10_000
 _MAX_HEADER = 64 * 1024
@@ -42,9 +44,9 @@ def check_name(name: str) -> str:
     if suffix not in SERVED:
         raise UploadRefusedError(
             "FormatMismatch",
-            f"{_short(name)} is neither a model (.keras) nor a data set (.npz)",
+            f"{_short(name)} is neither a model (.keras, .tflite, a SavedModel's folder) nor a data set (.npz)",
             field="name",
-            hint="the file's name must end in .keras or .npz",
+            hint="the file's name must end in .keras, .tflite, .zip (a packed SavedModel) or .npz",
         )
     return suffix
 
@@ -61,8 +63,13 @@ def check_head(name: str, head: bytes) -> None:
         raise _forbidden(f"{_short(name)} is an HDF5 file, whatever its name says", _H5_HINT)
     if head.startswith(_PICKLES):
         raise _forbidden(f"{_short(name)} is a pickle, whatever its name says", _PICKLE_HINT)
-    if not head.startswith(_ZIP):
-        kind = check_name(name)
+    kind = check_name(name)
+    if kind == ".tflite":
+        if head[4:8] != _FLATBUFFER:
+            raise UploadRefusedError(
+                "FormatMismatch", f"{_short(name)} is no .tflite file: it has {head[4:8]!r} and not b'TFL3' at byte 4"
+            )
+    elif not head.startswith(_ZIP):
         raise UploadRefusedError(
             "FormatMismatch",
             f"{_short(name)} is no {kind} file: it begins with {head[:8].hex(' ')}, not as a zip archive",
@@ -70,18 +77,22 @@ def check_head(name: str, head: bytes) -> None:
 
 
 def check_archive(name: str, path: Path) -> None:
-    """Judge a whole file by its directory of members; none is unpacked.
+    """Judge a whole file, when it is an archive, by its directory of members; none is unpacked.
 
     Raises:
         UploadRefusedError: `FormatMismatch`, `FormatForbidden` or `ArchiveUnsafe`.
     """
     suffix = check_name(name)
+    if suffix == ".tflite":
+        return
     try:
         with zipfile.ZipFile(path) as archive:
             members = archive.namelist()
             _check_members(name, members)
             if suffix == ".keras":
                 _check_keras(name, members)
+            elif suffix == ".zip":
+                _check_saved_model(name, members)
             else:
                 _check_arrays(name, archive, members)
     except (zipfile.BadZipFile, EOFError, ValueError, NotImplementedError, RuntimeError, OSError) as e:
@@ -107,6 +118,15 @@ def _check_keras(name: str, members: list[str]) -> None:
             "FormatMismatch",
             f"{_short(name)} is no Keras 3 model: it has no {', '.join(missing)}",
             hint='save it with model.save("model.keras")',
+        )
+
+
+def _check_saved_model(name: str, members: list[str]) -> None:
+    if "saved_model.pb" not in members:
+        raise UploadRefusedError(
+            "FormatMismatch",
+            f"{_short(name)} is no packed SavedModel: it has no saved_model.pb at its top",
+            hint="push the folder itself: litefleet model push FOLDER",
         )
 
 

@@ -1,7 +1,9 @@
 """model push, device token create, telemetry: the fleet API through the command line."""
 
+import io
 import json
 import uuid
+import zipfile
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
@@ -83,7 +85,36 @@ def test_the_way_in_for_h5_is_named(shell: Shell) -> None:
     assert 'model.save("model.keras")' in shell.refused("model", "push", path)
 
 
-def test_a_folder_or_nothing_is_no_file(shell: Shell) -> None:
+def test_a_saved_models_folder_is_pushed_as_one_file_and_again_as_the_same(shell: Shell) -> None:
+    folder = shell.directory / "digits"
+    (folder / "variables").mkdir(parents=True)
+    for name in ("saved_model.pb", "variables/variables.index", "variables/variables.data-00000-of-00001"):
+        (folder / name).write_bytes(name.encode())
+    uri = shell.ok("model", "push", folder).strip()
+    with Client(load(shell.kubeconfig, None)) as client:
+        data = client.download(f"/fleet/v1/blobs/{uri.removeprefix('blob://')}")
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        assert archive.read("saved_model.pb") == b"saved_model.pb"
+    assert shell.ok("model", "push", folder.rename(shell.directory / "other")).strip() == uri
+
+
+def test_a_symbolic_link_in_a_folder_is_refused(shell: Shell) -> None:
+    folder = shell.directory / "digits"
+    folder.mkdir()
+    (folder / "saved_model.pb").symlink_to("/etc/hostname")
+    error = shell.refused("model", "push", folder)
+    assert "(ArchiveUnsafe)" in error
+    assert "\n" not in error
+
+
+def test_a_tflite_file_is_pushed(shell: Shell) -> None:
+    path = shell.directory / "digits.tflite"
+    path.write_bytes(b"\x20\x00\x00\x00TFL3" + bytes(100))
+    assert shell.ok("model", "push", path).startswith("blob://sha256:")
+
+
+def test_another_folder_or_nothing_is_no_file(shell: Shell) -> None:
+    assert "saved_model.pb" in shell.refused("model", "push", shell.directory)
     assert "(FormatMismatch)" in shell.refused("model", "push", shell.directory)
     assert "(NotFound)" in shell.refused("model", "push", shell.directory / "nope.npz")
 

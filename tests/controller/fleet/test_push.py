@@ -56,7 +56,13 @@ def uploads(blobs: DirectoryBlobs, scratch: Path) -> Uploads:
     return Uploads(blobs, scratch=scratch, max_bytes=1_000_000)
 
 
-@pytest.mark.parametrize(("name", "data"), [("digits.npz", DATA), ("digits.KERAS", KERAS)])
+SAVED = archive(**{"saved_model.pb": b"\x08\x01", "variables/variables.index": b"i"})
+LITE = b"\x20\x00\x00\x00TFL3" + bytes(100)
+
+
+@pytest.mark.parametrize(
+    ("name", "data"), [("digits.npz", DATA), ("digits.KERAS", KERAS), ("digits.zip", SAVED), ("digits.tflite", LITE)]
+)
 async def test_a_sound_file_is_stored_under_its_hash(
     uploads: Uploads, blobs: DirectoryBlobs, name: str, data: bytes
 ) -> None:
@@ -86,6 +92,18 @@ BAD = {
     "a cut archive": ("a.npz", DATA[:-40], "FormatMismatch"),
     "an archive of something else": ("a.npz", archive(readme=b"hello"), "FormatMismatch"),
     "a data set called a model": ("a.keras", DATA, "FormatMismatch"),
+    "a zip of something else": ("a.zip", DATA, "FormatMismatch"),
+    "a folder within the zip": ("a.zip", archive(**{"model/saved_model.pb": b""}), "FormatMismatch"),
+    "a cut zip": ("a.zip", SAVED[:-40], "FormatMismatch"),
+    "a SavedModel's graph alone": ("saved_model.pb", b"\x08\x01", "FormatMismatch"),
+    "a member outside a SavedModel": ("a.zip", archive(**{"saved_model.pb": b"", "../x": b""}), "ArchiveUnsafe"),
+    "a .tflite of zeros": ("a.tflite", bytes(100), "FormatMismatch"),
+    "a .tflite of five bytes": ("a.tflite", LITE[:5], "FormatMismatch"),
+    "a .keras called .tflite": ("a.tflite", KERAS, "FormatMismatch"),
+    "a .tflite called .keras": ("a.keras", LITE, "FormatMismatch"),
+    "an empty .tflite": ("a.tflite", b"", "Empty"),
+    "a pickle renamed to .tflite": ("a.tflite", pickle.dumps({"a": 1}), "FormatForbidden"),
+    "HDF5 renamed to .zip": ("a.zip", b"\x89HDF\r\n\x1a\n" + bytes(100), "FormatForbidden"),
     "no arrays": ("a.npz", archive(), "FormatMismatch"),
     "a broken array": ("a.npz", archive(**{"x.npy": b"\x93NUMPY\x01\x00\xff"}), "FormatMismatch"),
     "a header that is code": ("a.npz", archive(**{"x.npy": b"\x93NUMPY\x01\x00\x09\x00__import__"}), "FormatMismatch"),
@@ -149,7 +167,12 @@ async def test_a_full_disk_is_said_to_be_full(blobs: DirectoryBlobs, scratch: Pa
         signal.signal(signal.SIGXFSZ, ignored)
 
 
-@given(st.binary(max_size=300), st.sampled_from([DATA, KERAS]), st.sampled_from(["a.npz", "a.keras"]), st.data())
+@given(
+    st.binary(max_size=300),
+    st.sampled_from([DATA, KERAS, SAVED, LITE]),
+    st.sampled_from(["a.npz", "a.keras", "a.zip", "a.tflite"]),
+    st.data(),
+)
 def test_any_bytes_get_an_answer_and_no_other_exception(
     tmp_path_factory: pytest.TempPathFactory, noise: bytes, sound: bytes, name: str, draw: st.DataObject
 ) -> None:
