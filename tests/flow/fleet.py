@@ -76,13 +76,13 @@ class Fleet:
         identity = ["--name", name, "--class", device_class, "--label", f"site={site}"]
         run(agent_command("enroll", "--token", token, *identity, "--state-dir", str(state)), f"enrolling {name}")
 
-    def run_board(self, name: str, images: Path | None = None, *, rate_hz: int = 20) -> None:
+    def run_board(self, name: str, images: Path | None = None, *, rate_hz: int = 20, slot: str = "digits") -> None:
         """Start a board's agent, with a camera that shows `images` when given."""
         state = self.directory / "boards" / name
         config = state / "agent.toml"
         if images is not None:
             config.write_text(
-                "[telemetry]\nwindow_seconds = 1\n\n[pipelines.digits]\n"
+                f"[telemetry]\nwindow_seconds = 1\n\n[pipelines.{slot}]\n"
                 f'source = {{kind = "directory", path = "{images}", rate_hz = {rate_hz}, loop = true}}\n'
                 f'sink = {{kind = "file", path = "{self.answers_file(name)}"}}\n'
             )

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from litefleet_controller.artifacts.directory import DirectoryBlobs
+from litefleet_controller.convert.flatbuffer import parse, serialize
 from litefleet_controller.convert.interface import (
     ConversionError,
     ConversionRequest,
@@ -20,6 +21,7 @@ from litefleet_controller.convert.limits import PoolLimits
 from litefleet_controller.convert.local import LocalConverter
 from litefleet_protocol.tensors import Postprocess, Preprocess
 
+DATA = Path(__file__).parents[2] / "agent" / "data"
 LIMITS = ParityLimits(min_agreement=0.95, max_accuracy_drop=0.02)
 
 
@@ -82,3 +84,10 @@ class Bench:
         with pytest.raises(ConversionError) as refused:
             await self.convert(*ladder, **changes)
         return refused.value
+
+
+def endless() -> bytes:
+    """A loop whose body is the graph that it stands in: LiteRT prepares one in the other until its stack is full."""
+    model = parse((DATA / "hang-4.tflite").read_bytes())
+    model.subgraphs[0].operators[0].builtinOptions.bodySubgraphIndex = 0
+    return serialize(model)

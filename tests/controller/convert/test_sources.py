@@ -5,7 +5,6 @@ import random
 import re
 from collections.abc import AsyncIterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,16 +12,14 @@ import pytest
 import pytest_asyncio
 
 from litefleet_controller.convert import toolchain
-from litefleet_controller.convert.flatbuffer import parse, serialize
 from litefleet_controller.convert.interface import ConversionError, ParityLimits, Progress, RecipeName
 from litefleet_controller.convert.limits import PoolLimits, WorkerLimits
 from litefleet_protocol.tensors import Postprocess, Preprocess
-from tests.controller.convert.bench import Bench, ignore
+from tests.controller.convert.bench import DATA, Bench, endless, ignore
 from tests.faults.mutating import mutant
 
 pytestmark = [pytest.mark.tensorflow, pytest.mark.asyncio(loop_scope="module")]
 
-DATA = Path(__file__).parents[2] / "agent" / "data"
 RECIPES: tuple[RecipeName, ...] = ("float32", "float16", "dynamic-int8", "int8")
 SMALL_FATES = {
     "ModelCrashed", "BadShape", "BadOutput", "FormatMismatch", "FormatUnsupported", "UnsupportedOp", "SignatureMissing",
@@ -165,13 +162,6 @@ async def test_a_file_that_cannot_be_used_is_refused_for_good(bench: Bench, sour
     refused = await bench.refusal("float32", source=source, source_format="tflite")
     assert (refused.code, refused.final) == (code, True)
     assert says in str(refused)
-
-
-def endless() -> bytes:
-    """A loop whose body is the graph that it stands in: LiteRT prepares one in the other until its stack is full."""
-    model = parse((DATA / "hang-4.tflite").read_bytes())
-    model.subgraphs[0].operators[0].builtinOptions.bodySubgraphIndex = 0
-    return serialize(model)
 
 
 async def test_a_file_that_crashes_litert_is_blamed_at_once(bench: Bench) -> None:
