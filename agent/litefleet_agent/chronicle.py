@@ -62,7 +62,7 @@ def _of_slot(before: Slot, after: Slot, event: ev.Event) -> list[Note]:
     name = _NAMES.get((before.step, after.step))
     if name is not None:
         told.append(name(before, after))
-    elif before.step is Step.RETURNING and isinstance(event, ev.Built):
+    elif before.way_back and isinstance(event, ev.Built):
         told.append(_returned(before, after))
     if before.serving is not None and after.serving is None:
         told.append(Note("serving_stopped", _about(before.serving, before), bad=True))
@@ -83,7 +83,7 @@ def _failure(before: Slot, after: Slot, event: ev.Event) -> Note | None:
             more: Fields = {"step": str(before.step), "code": code, "message": message, "attempt": attempts}
             return Note(name, _about(before.target, before) | more, bad=True)
         case ev.Misbehaved(code=code, message=message):
-            name = "probation_failed" if before.step is Step.PROBATION else "serving_hung"
+            name = "probation_failed" if before.serving == before.target else "serving_hung"
             return Note(name, _about(before.serving, before) | {"code": code, "message": message}, bad=True)
         case ev.Tick() if after.step is Step.FAILED:
             about = _about(before.target, before) | {"code": after.code, "message": after.message}
@@ -124,7 +124,8 @@ def _replacing(before: Slot) -> Fields:
 _NAMES: Mapping[tuple[Step, Step], Callable[[Slot, Slot], Note]] = {
     (Step.FETCHING, Step.VERIFYING): _named("fetched"),
     (Step.VERIFYING, Step.CHECKING): _named("verified"),
-    (Step.BUILDING, Step.PROBATION): _swapped,
-    (Step.PROBATION, Step.IDLE): _named("probation_passed"),
+    (Step.CHECKING, Step.PROBATION): _swapped,
+    (Step.PROBATION, Step.BUILDING): _named("probation_passed"),
+    (Step.BUILDING, Step.IDLE): _named("settled"),
 }
 """`checked` has numbers that the core doesn't know; the main loop tells of it."""

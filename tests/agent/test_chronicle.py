@@ -42,7 +42,15 @@ def test_an_update_from_desire_to_proof():
     board = Told()
     board.take(desired({"digits": A}, epoch=2, counter=7))
     board.until(Step.IDLE)
-    assert board.events == ["desired_received", "fetch_begun", "fetched", "verified", "swapped", "probation_passed"]
+    assert board.events == [
+        "desired_received",
+        "fetch_begun",
+        "fetched",
+        "verified",
+        "swapped",
+        "probation_passed",
+        "settled",
+    ]
     assert board.told[0].fields == {"epoch": 2, "counter": 7, "slots": "digits:v-a"}
     assert board.last("swapped").fields == {"slot": "digits", "version": "v-a", "artifact": "a" * 12}
     assert not any(note.bad for note in board.told)

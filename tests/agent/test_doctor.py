@@ -259,7 +259,7 @@ def test_the_journal_tells_that_life(lived):
     """From its beginning to its end, each thing once and in order."""
     data = (lived.state_dir / "journal" / "00000001.jsonl").read_bytes()
     found = [(e.event, e.fields.get("version")) for e in entries_in(data)]
-    life = ["fetch_begun", "fetched", "verified", "swapped", "probation_passed"]
+    life = ["fetch_begun", "fetched", "verified", "swapped", "probation_passed", "settled"]
     expected = [("started", None), *((e, v) for v in ("digits-v1", "digits-v2") for e in life)]
     expected += [("fetch_begun", "digits-v3"), ("refused", "digits-v3"), ("stopped", None)]
     rest = iter(found)
