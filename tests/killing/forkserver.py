@@ -1,8 +1,8 @@
 """Forks agents, and the children that they start, from one process that has everything loaded: milliseconds, not seconds.
 
 `python -m tests.killing.forkserver SOCKET LAUNCHER`, with the shim preloaded. A request is the arguments of a Python command line
-(`-m MODULE ...`), each ended by a NUL, with three descriptors for its standard streams; an agent's begins with `--arm`
-and what `killing_arm` takes. The answer is its wait status. Who asked may hang up: then the process is killed.
+(`-m MODULE ...`), each ended by a NUL, behind the numbers of the descriptors that come with it (`0,1,2,`) and that it shall
+have; an agent's begins with `--arm` and what `killing_arm` takes. The answer is its wait status. Who asked may hang up: then the process is killed.
 
 What is real: each request runs in a process of its own, by the module's own `__main__`, with the real children's protocol,
 limits and deaths. What is not: starting Python and importing libraries, which touch nothing of the agent's folder.
@@ -10,6 +10,7 @@ limits and deaths. What is not: starting Python and importing libraries, which t
 
 import contextlib
 import ctypes
+import fcntl
 import os
 import runpy
 import select
@@ -31,6 +32,9 @@ _PRELOADED = (
     "litefleet_agent.heap",
     "litefleet_agent.vouching",
 )
+_MOST = 64
+"""Descriptors that may come with a request."""
+_AWAY = 500
 
 
 def serve(path: str, launcher: str) -> None:
@@ -57,18 +61,17 @@ def serve(path: str, launcher: str) -> None:
 def _guard(asker: socket.socket) -> None:
     """Fork what was asked for, and tell how it ended; kill it when nobody wants to know any more."""
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    message, streams, _, _ = socket.recv_fds(asker, 65536, 3)
+    message, given, _, _ = socket.recv_fds(asker, 65536, _MOST)
     if not message:  # killed before it could ask
         os._exit(0)
+    numbers, *words = message.decode().split("\0")[:-1]
     child = os.fork()
     if child == 0:
         asker.close()
-        for number, stream in enumerate(streams):
-            os.dup2(stream, number)
-            os.close(stream)
-        _become(message.decode().split("\0")[:-1])
-    for stream in (0, 1, 2, *streams):
-        os.close(stream)
+        _take(given, [int(number) for number in numbers.split(",")[:-1]])
+        _become(words)
+    for descriptor in (0, 1, 2, *given):
+        os.close(descriptor)
     end = os.pidfd_open(child)
     if end not in select.select([end, asker], [], [])[0]:
         os.kill(child, signal.SIGKILL)
@@ -76,6 +79,16 @@ def _guard(asker: socket.socket) -> None:
     with contextlib.suppress(OSError):
         asker.sendall(struct.pack("i", status))
     os._exit(0)
+
+
+def _take(given: list[int], numbers: list[int]) -> None:
+    """Give descriptors the numbers that they had where they come from, by way of numbers that nobody has."""
+    away = [fcntl.fcntl(descriptor, fcntl.F_DUPFD, _AWAY) for descriptor in given]
+    for descriptor in given:
+        os.close(descriptor)
+    for descriptor, number in zip(away, numbers, strict=True):
+        os.dup2(descriptor, number)
+        os.close(descriptor)
 
 
 def _become(words: list[str]) -> None:
@@ -122,7 +135,9 @@ class ForkServer:
         asker = socket.socket(socket.AF_UNIX)
         asker.connect(self._path)
         nothing = os.open(os.devnull, os.O_RDONLY)
-        socket.send_fds(asker, ["".join(f"{word}\0" for word in words).encode()], [nothing, output, output])
+        socket.send_fds(
+            asker, ["".join(f"{word}\0" for word in ("0,1,2,", *words)).encode()], [nothing, output, output]
+        )
         os.close(nothing)
         return Process(asker)
 
