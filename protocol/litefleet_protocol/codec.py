@@ -4,6 +4,7 @@ The version is read before the rest, so that a peer with a newer major gets `Uns
 missing fields. Size limits are checked before anything is parsed.
 """
 
+import threading
 from functools import cache
 from typing import TypeVar
 
@@ -25,6 +26,7 @@ class _Version(Struct, frozen=True):
 
 _version_json = msgspec.json.Decoder(_Version)
 _version_msgpack = msgspec.msgpack.Decoder(_Version)
+_making = threading.Lock()
 _json_encoder = msgspec.json.Encoder(order="deterministic")
 _msgpack_encoder = msgspec.msgpack.Encoder()
 
@@ -63,6 +65,12 @@ def decode(kind: type[M], data: bytes, *, max_bytes: int | None = None) -> M:
     return decoded
 
 
-@cache
 def _decoder(kind: type[Message], binary: bool) -> msgspec.json.Decoder | msgspec.msgpack.Decoder:  # type: ignore[type-arg]  # one cache for both, typed at the call
+    # Msgspec looks into a type when its first decoder is made; two threads that do so at once crash the process.
+    with _making:
+        return _made(kind, binary)
+
+
+@cache
+def _made(kind: type[Message], binary: bool) -> msgspec.json.Decoder | msgspec.msgpack.Decoder:  # type: ignore[type-arg]  # one cache for both, typed at the call
     return msgspec.msgpack.Decoder(kind) if binary else msgspec.json.Decoder(kind)

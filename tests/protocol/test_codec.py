@@ -1,5 +1,7 @@
 """Messages survive the wire, whatever is in them; what isn't a message is refused with a code."""
 
+import threading
+
 import msgspec
 import pytest
 from hypothesis import given
@@ -150,3 +152,32 @@ def test_a_message_past_the_limit_is_refused_before_it_is_parsed() -> None:
 def test_a_missing_field_is_named() -> None:
     with pytest.raises(ProtocolError, match="epoch"):
         codec.decode(Epoch, b'{"v":"1.0","fleet":"f"}')
+
+
+_meeting = threading.Barrier(2)
+_met: list[bool] = []
+
+
+def _looked_into() -> type[int]:
+    """Msgspec evaluates annotations when it looks into a type: here it would meet another thread that does so."""
+    try:
+        _meeting.wait(0.5)
+        _met.append(True)
+    except threading.BrokenBarrierError:
+        _met.append(False)
+    return int
+
+
+class _Slow(Message):
+    value: "_looked_into()" = 0  # type: ignore[valid-type]
+
+
+def test_threads_never_look_into_a_kind_at_once() -> None:
+    """Msgspec 0.22 crashes the process when two threads make the first decoder of a type together."""
+    threads = [threading.Thread(target=codec.decode, args=(_Slow, b'{"v": "1.0"}')) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert _met
+    assert not any(_met)
