@@ -14,7 +14,7 @@ import pytest
 
 from litefleet_agent import commands
 from litefleet_agent.doctor import artifacts, broker, engine, ground, history, papers
-from litefleet_agent.doctor.broker import connack_reason, connect_packet
+from litefleet_agent.doctor.broker import connack_reason, connect_packet, suback_reason, subscribe_packet
 from litefleet_agent.doctor.examine import examine
 from litefleet_agent.doctor.finding import fail
 from litefleet_agent.doctor.patient import Patient, running_on
@@ -320,6 +320,9 @@ def test_a_finding_is_one_printable_line():
 def test_mqtt_is_spoken_right():
     assert connect_packet("pi-1") == b"\x10\x11\x00\x04MQTT\x05\x02\x00\x0a\x00\x00\x04pi-1"
     assert connack_reason(b"\x20\x03\x00\x87\x00") == 0x87
+    assert subscribe_packet("a/b") == b"\x82\x09\x00\x01\x00\x00\x03a/b\x01"
+    assert suback_reason(b"\x90\x04\x00\x01\x00\x87") == 0x87
+    assert suback_reason(b"") is None
     assert connack_reason(b"") is None
     assert connack_reason(b"HTTP/1.1") is None
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from litefleet_controller.cli.demo.processes import controller_command
+from litefleet_controller.cli.demo.processes import agent_command, controller_command
 from tests.flow.fleet import Fleet, fleet
 
 pytestmark = pytest.mark.timeout(300)
@@ -98,3 +98,21 @@ def test_a_log_goes_with_its_board(site: Fleet) -> None:
     )  # fmt: skip
     assert done.returncode == 1
     assert "(NotFound)" in done.stderr
+
+
+def doctor(site: Fleet, name: str) -> "subprocess.CompletedProcess[str]":
+    command = agent_command("doctor", "--state-dir", str(site.directory / "boards" / name))
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+
+
+def test_a_board_that_lost_its_place_is_told_so_by_the_doctor(site: Fleet) -> None:
+    online(site, "patient")
+    well = doctor(site, "patient")
+    assert (well.returncode, "fail" in well.stdout) == (0, False), well.stdout
+    site.kill_board("patient")
+    site.cli("delete", "device", "patient")
+    site.wait("the device to be gone", lambda: not site.get("devices", "patient"))
+    site.wait("the doctor to see it", lambda: doctor(site, "patient").returncode == 1, 60)
+    (line,) = [text for text in doctor(site, "patient").stdout.splitlines() if text.startswith("fail")]
+    assert line.split()[1] == "broker"
+    assert "has to enroll again" in line

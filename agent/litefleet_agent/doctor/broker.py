@@ -13,6 +13,7 @@ from litefleet_agent.doctor.finding import Finding, fail, ok
 from litefleet_agent.doctor.patient import Patient
 from litefleet_agent.identity import Identity
 from litefleet_agent.link import tls_context
+from litefleet_protocol import topics
 
 _REASONS: Mapping[int, str] = {
     0x84: "it speaks no MQTT 5",
@@ -53,18 +54,16 @@ def broker(patient: Patient) -> list[Finding]:
         except OSError as e:
             return [fail("broker", f"{where} answers, but not in TLS 1.3: {e}", "check the address and the clock")]
         with connection:
-            return [_mqtt(connection, who, patient, where)]
+            if patient.running is None:
+                finding = _mqtt(connection, who, where)
+            else:
+                finding = ok("broker", f"{where} answers in TLS; MQTT not tried, which would cut the running agent off")
+    return [finding]
 
 
-def _mqtt(connection: ssl.SSLSocket, who: Identity, patient: Patient, where: str) -> Finding:
-    if patient.running is not None:
-        return ok("broker", f"{where} answers in TLS; MQTT not tried, which would cut the running agent off")
+def _mqtt(connection: ssl.SSLSocket, who: Identity, where: str) -> Finding:
     try:
-        with contextlib.suppress(OSError):  # a certificate is refused late in TLS 1.3; reading tells how
-            connection.sendall(connect_packet(who.device))
-        reason = connack_reason(connection.recv(64))
-        if reason == 0:
-            connection.sendall(b"\xe0\x00")  # DISCONNECT
+        reason, allowed = _ask(connection, who)
     except ssl.SSLError as e:
         return fail("broker", f"{where} refuses this board's certificate: {e.reason or e}", _ENROLLED)
     except OSError as e:
@@ -73,7 +72,23 @@ def _mqtt(connection: ssl.SSLSocket, who: Identity, patient: Patient, where: str
         return fail("broker", f"{where} closed the connection without an answer in MQTT", "check what listens there")
     if reason:
         return fail("broker", f"{where}: {_REASONS.get(reason, 'it refuses')} (MQTT 0x{reason:02x})", _ENROLLED)
+    if allowed is None or allowed >= 0x80:
+        return fail("broker", f"{where} lets this board connect, but not read what is meant for it", _ENROLLED)
     return ok("broker", f"{where} answers in TLS and MQTT, and takes this board")
+
+
+def _ask(connection: ssl.SSLSocket, who: Identity) -> tuple[int | None, int | None]:
+    """The reasons of CONNACK and SUBACK; None for one that didn't come."""
+    with contextlib.suppress(OSError):  # a certificate is refused late in TLS 1.3; reading tells how
+        connection.sendall(connect_packet(who.device))
+    reason = connack_reason(connection.recv(64))
+    if reason != 0:
+        return reason, None
+    # A board that was deleted may still connect, its certificate is good; but it may read nothing.
+    connection.sendall(subscribe_packet(topics.down(who.device, topics.Down.ACK)))
+    allowed = suback_reason(connection.recv(64))
+    connection.sendall(b"\xe0\x00")  # DISCONNECT
+    return reason, allowed
 
 
 def connect_packet(client_id: str) -> bytes:
@@ -81,6 +96,17 @@ def connect_packet(client_id: str) -> bytes:
     name = client_id.encode()
     body = b"\x00\x04MQTT\x05\x02\x00\x0a\x00" + len(name).to_bytes(2, "big") + name
     return bytes([0x10, len(body)]) + body
+
+
+def subscribe_packet(topic: str) -> bytes:
+    """SUBSCRIBE to one topic at QoS 1, as packet 1."""
+    body = b"\x00\x01\x00" + len(topic).to_bytes(2, "big") + topic.encode() + b"\x01"
+    return bytes([0x82, len(body)]) + body
+
+
+def suback_reason(data: bytes) -> int | None:
+    """The last reason code of a SUBACK, 0x80 and above for a refusal; None for anything else."""
+    return data[-1] if len(data) >= 6 and data[0] == 0x90 else None
 
 
 def connack_reason(data: bytes) -> int | None:
