@@ -148,7 +148,7 @@ class MqttLink:
     # --- the link's thread ---
 
     def _run(self) -> None:
-        failures = 0
+        failures, waited_s = 0, 0.0
         last_error = ""
         while not self._ended.is_set():
             stood_s = 0.0
@@ -164,11 +164,19 @@ class MqttLink:
             if self._went_down():
                 last_error = ""
             failures = failures_after(failures, stood_s, self._address.holds_after_s)
-            self._ended.wait(self._pause(failures))
+            waited_s = 0.0 if stood_s > 0 else waited_s
+            pause_s = self._pause(failures, waited_s)
+            waited_s += pause_s
+            self._ended.wait(pause_s)
 
-    def _pause(self, failures: int) -> float:
-        bound = min(self._address.first_pause_s * 2.0 ** min(failures, 20), self._address.longest_pause_s)
-        return bound * self._random()
+    def _pause(self, failures: int, waited_s: float) -> float:
+        """Doubles, but to no more than half of what was waited since the last connection.
+
+        A broker that was away for 20 seconds shall have its boards back in 10 more, however the dice fell before.
+        """
+        first_s = self._address.first_pause_s
+        doubled = min(first_s * 2.0 ** min(failures, 20), self._address.longest_pause_s)
+        return min(doubled, max(2 * first_s, waited_s / 2)) * self._random()
 
     def _serve(self) -> float:
         """One connection from beginning to end; seconds for which it stood."""

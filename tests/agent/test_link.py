@@ -103,13 +103,23 @@ def test_pauses_are_spread_from_nought_to_a_bound_that_doubles_up_to_two_minutes
     link = MqttLink(
         Address("127.0.0.1", 1, "pi-1"), lambda: None, deliver=print, random=lambda: drawn, new_id=lambda: "id"
     )
-    assert link._pause(failures) == drawn * bound
+    assert link._pause(failures, waited_s=1e6) == drawn * bound
+
+
+@pytest.mark.parametrize(
+    ("failures", "waited_s", "bound"), [(0, 0, 1), (6, 0, 2), (6, 20, 10), (6, 127, 63.5), (2, 127, 4)]
+)
+def test_no_pause_is_longer_than_half_of_what_was_waited_since_the_last_connection(failures, waited_s, bound):
+    link = MqttLink(
+        Address("127.0.0.1", 1, "pi-1"), lambda: None, deliver=print, random=lambda: 1.0, new_id=lambda: "id"
+    )
+    assert link._pause(failures, waited_s) == bound
 
 
 class Counting(MqttLink):
     """Remembers how many failures in a row each pause was for, and doesn't pause."""
 
-    def _pause(self, failures):
+    def _pause(self, failures, waited_s):
         self.seen = [*getattr(self, "seen", []), failures]
         return 0.01
 
