@@ -8,6 +8,7 @@ import argparse
 import json
 import operator
 import platform
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -58,6 +59,10 @@ class Run:
     """A short run, of seconds: enough to see that the measure works and nothing is broken, too short for a figure."""
 
 
+class UnavailableError(Exception):
+    """This machine doesn't permit or have what a measure needs; says what."""
+
+
 Measure = Callable[[Run], Sequence[Figure]]
 
 
@@ -71,7 +76,12 @@ def main(module: str, measures: Mapping[str, Measure], page: Path, title: str, p
     arguments = parser.parse_args()
     figures = []
     for name in arguments.names or measures:
-        for figure in measures[name](Run(arguments.seed, arguments.sample)):
+        try:
+            measured = measures[name](Run(arguments.seed, arguments.sample))
+        except UnavailableError as e:
+            print(f"{name} can't be measured here: {e}", file=sys.stderr, flush=True)
+            continue
+        for figure in measured:
             figures.append((name, figure))
             print(json.dumps(figure.json()) if arguments.json else _line(figure), flush=True)
     if not arguments.names and not arguments.sample:

@@ -15,14 +15,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import pytest
-
 from litefleet_agent.link import Address
 from litefleet_controller.cli.demo.processes import stop
 from litefleet_protocol.limits import CHUNK_BYTES
 from tests.faults.site import SLOT, Site, percentile, seconds_until, site
 from tests.faults.wire import Wire, why_not, wire
-from tests.figures import Figure, Run
+from tests.figures import Figure, Run, UnavailableError
 
 KEEPALIVE_S = Address("", 0, "").keepalive_s
 OFFLINE_GOAL_S = 32.0
@@ -73,7 +71,7 @@ class _Seen:
 def partition(run: Run) -> Sequence[Figure]:
     reason = why_not()
     if reason:
-        pytest.skip(reason)
+        raise UnavailableError(reason)
     folder = Path(tempfile.mkdtemp(prefix="litefleet-partition-"))
     try:
         with wire() as line, site(folder, host=line.host, prefix=line.prefix) as here:

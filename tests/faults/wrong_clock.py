@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from litefleet_controller.delivery.broker_program import find_program
+from tests.figures import UnavailableError
 
 EARLY = datetime(1970, 1, 1, 0, 1, tzinfo=UTC)
 LATE = datetime(2061, 5, 6, tzinfo=UTC)
@@ -26,7 +27,8 @@ class Clock:
         self._library = folder / "wrong_clock.so"
         if not self._library.exists():
             compiler = shutil.which("cc")
-            assert compiler is not None, "a C compiler is missing: run scripts/get-cc"
+            if compiler is None:
+                raise UnavailableError("there is no C compiler (scripts/get-cc)")
             command = [compiler, "-shared", "-fPIC", "-O2", "-o", str(self._library), str(_SOURCE)]
             subprocess.run(command, check=True, timeout=60)
         self._file = folder / f"{name}.clock"
