@@ -80,6 +80,7 @@ async def test_the_only_signature_of_a_hand_made_module_is_converted(bench: Benc
     ("source", "code", "says"),
     [
         ("read-file.zip", "UnsafeOp", "ReadFile"),
+        ("save-itself.zip", "UnsafeOp", "'serving_default' runs SaveV2"),
         ("two-signatures.zip", "SignatureMissing", "'classify', 'score'"),
         ("eight-at-once.zip", "BadShape", "8 samples at a time"),
         ("bytes-in.zip", "BadShape", "uint8, not float32"),
