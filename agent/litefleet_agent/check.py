@@ -5,9 +5,9 @@ input that it doesn't like; so it is loaded here first, under limits. It must ha
 its golden samples as it did when it was converted. Then the agent has it answer live inputs for its probation.
 
 What crosses the channel (a socket that keeps messages apart): first one JSON `Verdict`. After a good one, `RUN` for
-each input that the agent has put into the shared memory (`exchange`), answered by `DONE` once the outputs are there, or
-by a `Verdict` that says why they aren't. Whoever gets no answer (`trial`) reads the exit code. Signatures are checked
-elsewhere.
+each input that the agent has put into the shared memory (`exchange`), answered by `DONE` and how long it took once the
+outputs are there, or by a `Verdict` that says why they aren't. Whoever gets no answer (`trial`) reads the exit code.
+Signatures are checked elsewhere.
 """
 
 import argparse
@@ -17,6 +17,7 @@ import ctypes
 import resource
 import signal
 import socket
+import struct
 import sys
 import time
 from pathlib import Path
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
 
 RUN = b"R"
 DONE = b"D"
+TOOK = struct.Struct("<d")
+"""Seconds."""
 _MAX_STDERR_BYTES = 1024**2
 
 
@@ -154,13 +157,14 @@ def _serve(model: "LiteRTModel", channel: socket.socket, memory: int) -> None:
 def _answer(model: "LiteRTModel", exchange: "Exchange") -> bytes:
     from litefleet_agent.runtime.interface import ModelError
 
+    began = time.perf_counter()
     try:
         model.run_stored(exchange.inputs, exchange.outputs)
     except ModelError as e:
         return msgspec.json.encode(Verdict(str(e.code), str(e)[:1000]))
     except MemoryError:
         return msgspec.json.encode(Verdict(str(Code.MEMORY_LIMIT), "no memory left for an inference"))
-    return DONE
+    return DONE + TOOK.pack(time.perf_counter() - began)
 
 
 if __name__ == "__main__":

@@ -73,6 +73,7 @@ class Answer(Struct, frozen=True, eq=False):
     version: str
     artifact: str
     latency_ms: float
+    """As it is in this process, also when the model runs on trial in another: what it will be when it is proven."""
 
 
 class Observation(Struct, frozen=True, gc=False):
@@ -190,7 +191,7 @@ class HotSlot:
             outputs=outputs,
             version=generation.version,
             artifact=generation.artifact,
-            latency_ms=(self._clock() - started) * 1000,
+            latency_ms=(self._clock() - started - generation.model.handover_s) * 1000,
         )
 
     def _tell_answered(self, number: int, answer: Answer) -> None:

@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from typing import IO, Any
 import msgspec
 from numpy.typing import NDArray
 
-from litefleet_agent.check import DONE, RUN, Verdict
+from litefleet_agent.check import DONE, RUN, TOOK, Verdict
 from litefleet_agent.exchange import Exchange, open_exchange, size_bytes
 from litefleet_agent.health import rss_bytes
 from litefleet_agent.runtime.interface import ModelError, Tensor, Write
@@ -55,6 +56,7 @@ class TrialModel:
         self._patience_s = patience_s
         self._exchange: Exchange = open_exchange(child.memory, signature)
         self._ended: ModelError | None = None
+        self.handover_s = 0.0
         child.channel.settimeout(patience_s)
 
     @property
@@ -84,6 +86,7 @@ class TrialModel:
     def _run(self) -> list[Tensor]:
         if self._ended is not None:
             raise self._ended
+        began = time.perf_counter()
         try:
             self._child.channel.send(RUN)
             reply = self._child.channel.recv(_MAX_REPLY_BYTES)
@@ -91,7 +94,8 @@ class TrialModel:
             raise self._end(Code.TIMEOUT, f"no answer to a live input within {self._patience_s:.2g} s") from None
         except OSError:
             reply = b""
-        if reply == DONE:
+        if reply.startswith(DONE):
+            self.handover_s = max(0.0, time.perf_counter() - began - TOOK.unpack(reply[len(DONE) :])[0])
             return [
                 dequantized(v.copy(), s) for v, s in zip(self._exchange.outputs, self._signature.outputs, strict=True)
             ]

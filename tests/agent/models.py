@@ -21,6 +21,7 @@ class Scripted:
     """Implements `LoadedModel`: answers `value * x[0]`, or fails, or hangs until released."""
 
     signature = SIGNATURE
+    handover_s = 0.0
 
     def __init__(self, value: float = 1.0) -> None:
         self.value = value

@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -173,7 +172,7 @@ def shipped(
 async def _ship(data: Path) -> None:
     """Both versions, as their conversion leaves them."""
     settings = Settings(data)
-    authority = Authority.open(data / "identity", datetime.now(UTC))
+    authority = Authority.open(data / "identity")
     async with persistence(settings, authority) as keep:
         document: Json = {"apiVersion": "litefleet.dev/v1alpha1"}
         spec = {"runtime": "litert", "variants": ["float32"]}

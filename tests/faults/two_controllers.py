@@ -145,7 +145,7 @@ def _second(directory: Path, first: First) -> Iterator[Second]:
 @contextmanager
 def _spectator(first: First) -> Iterator[Client]:
     """Sees all that boards are told and say."""
-    authority = Authority.open(first.data / "identity", datetime.now(UTC))
+    authority = Authority.open(first.data / "identity")
     certificate, key = authority.client_certificate(_WATCHER, datetime.now(UTC))
     pem = first.directory / "watcher.pem"
     pem.write_text(certificate + key)

@@ -27,6 +27,9 @@ class ModelError(AgentError):
 class LoadedModel(Protocol):
     """A model in memory. Not thread-safe: one inference at a time."""
 
+    handover_s: float
+    """Of the last inference: what went into handing it to another process and back, which is not the model's doing."""
+
     @property
     def signature(self) -> Signature:
         """Inputs and outputs as the engine has them."""

@@ -44,6 +44,8 @@ class LiteRT:
 class LiteRTModel:
     """Implements `LoadedModel`."""
 
+    handover_s = 0.0
+
     def __init__(self, interpreter: Interpreter) -> None:
         self._interpreter = interpreter
         inputs, outputs = interpreter.get_input_details(), interpreter.get_output_details()

@@ -29,7 +29,7 @@ from litefleet_controller.store.errors import DatabaseLockedError, UnavailableEr
 
 _BUSY_TIMEOUT_MS = 5_000
 _TURN_S = 10.0
-"""How long a writer waits for those before it."""
+"""How long a writer waits for those before it while none of them comes to an end."""
 _POSTGRESQL_LOCK = 0x6C697465
 """The number of litefleet's writers among a database's advisory locks."""
 _WRITES = "litefleet_writes"
@@ -50,6 +50,8 @@ class Database:
         self._turn_s = turn_s
         self._writers: AsyncEngine = self._engine.execution_options(**{_WRITES: True})
         self._turn = asyncio.Lock()
+        self._turns = 0
+        """That have ended."""
         self.sessions = async_sessionmaker(self._engine, class_=AsyncSession, expire_on_commit=False)
         """For reads, and for writes of one statement; anything else belongs in `writing()`."""
         self._write_sessions = async_sessionmaker(self._writers, class_=AsyncSession, expire_on_commit=False)
@@ -84,14 +86,22 @@ class Database:
 
     @asynccontextmanager
     async def _our_turn(self) -> AsyncIterator[None]:
-        try:
-            async with asyncio.timeout(self._turn_s):
-                await self._turn.acquire()
-        except TimeoutError as e:
-            raise self._availability.trouble or DatabaseLockedError("writers before this one still wait") from e
+        while True:
+            before = self._turns
+            try:
+                async with asyncio.timeout(self._turn_s):
+                    await self._turn.acquire()
+            except TimeoutError as e:
+                # Many writers are slow together; only when none of them gets anywhere is waiting in vain.
+                if self._turns == before or self._availability.trouble is not None:
+                    waiting = DatabaseLockedError("writers before this one still wait")
+                    raise self._availability.trouble or waiting from e
+            else:
+                break
         try:
             yield
         finally:
+            self._turns += 1
             self._turn.release()
 
     async def migrate(self) -> None:

@@ -223,6 +223,20 @@ async def test_writers_that_queue_behind_each_other_are_told_within_a_bound(url,
     await waits_little.close()
 
 
+async def test_a_queue_of_writers_that_moves_is_waited_for_however_long_it_is(url, database):
+    waits_little = Database(url, turn_s=0.2)
+    done = []
+
+    async def write(number):
+        async with waits_little.writing():
+            await asyncio.sleep(0.1)
+            done.append(number)
+
+    await asyncio.gather(*(write(n) for n in range(8)))
+    assert sorted(done) == list(range(8))
+    await waits_little.close()
+
+
 async def test_a_transaction_that_changes_nothing_is_no_proof_that_there_is_room_again(database):
     """On a full disk it ends well."""
 
