@@ -39,6 +39,8 @@ class InMemory:
     def __init__(self, deliver: Callable[[Incoming | ev.Connected | ev.Disconnected], None]) -> None:
         self.retained: dict[str, bytes] = {}
         self.report: Reported | None = None
+        self.phases: set[tuple[int, str]] = set()
+        """That were reported, with the counter that they are about."""
         self.changed = threading.Condition()
         self._deliver = deliver
 
@@ -56,6 +58,7 @@ class InMemory:
         if topic.endswith("/up/reported"):
             with self.changed:
                 self.report = codec.decode(Reported, payload)
+                self.phases |= {(self.report.counter, slot.phase) for slot in self.report.slots.values()}
                 self.changed.notify_all()
         return True
 
@@ -181,6 +184,10 @@ class Board:
         at = time.monotonic()
         self.link.send(topics.down(_DEVICE, topics.Down.DESIRED), sealed)
         return at
+
+    def has_tried(self) -> bool:
+        """Whether the last assignment came to serve on trial."""
+        return (self._counter, "Verifying") in self.link.phases
 
     def wait(self, settled: Callable[[SlotReported], bool], timeout_s: float) -> SlotReported | None:
         """The first report about the last assignment that is `settled`; None when there is none in time."""

@@ -8,7 +8,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from tests.faults.rollout_rules import broken_rules
@@ -36,8 +36,11 @@ database.rollback()
 def database_locked(run: Run) -> Sequence[Figure]:
     """What was answered meanwhile and how soon, what was lost, and how long until it went on afterwards."""
     names = ("b-1",) if run.sample else ("b-1", "b-2", "b-3")
-    with tempfile.TemporaryDirectory() as folder, shipped(Path(folder), names) as fleet:
-        asked = Asked(fleet)
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        shipped(Path(folder), names) as fleet,
+        closing(Asked(fleet)) as asked,
+    ):
         position = fleet.audit.position()
         fleet.roll_out(_TARGET)
         until(lambda: any(t.assigned for t in fleet.audit.since(position)), "the first command", 60)

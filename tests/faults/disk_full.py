@@ -7,6 +7,7 @@ restarted or repaired.
 import tempfile
 import time
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -39,12 +40,13 @@ def disk_full(run: Run) -> Sequence[Figure]:
         tempfile.TemporaryDirectory() as folder,
         shipped(Path(folder), names, disk_mb=_DISK_MB, board_disk_mb=_BOARD_DISK_MB) as fleet,
     ):
-        return [*_controllers(fleet, hold_s, run.seed), *_boards(fleet, names[0], hold_s, run.seed)]
+        with closing(Asked(fleet, padding=20_000)) as asked:
+            figures = _controllers(fleet, asked, hold_s, run.seed)
+        return [*figures, *_boards(fleet, names[0], hold_s, run.seed)]
 
 
-def _controllers(fleet: Shipped, hold_s: float, seed: int) -> Sequence[Figure]:
+def _controllers(fleet: Shipped, asked: Asked, hold_s: float, seed: int) -> Sequence[Figure]:
     """The first version goes out while the controller's disk is full."""
-    asked = Asked(fleet, padding=20_000)
     position = fleet.audit.position()
     fleet.roll_out(_FIRST)
     until(lambda: any(t.assigned for t in fleet.audit.since(position)), "the first command", 60)

@@ -31,10 +31,10 @@ from tests.faults.mutating import mutant
 from tests.faults.oracle import Oracle
 from tests.figures import Figure, Run
 
-_COUNT, _SAMPLE = 2000, 8
+_COUNT, _SAMPLE = 2000, 4
 _SHARES = (0.5, 0.25, 0.25)
 """Of the models in GOOD."""
-_LIMITS = LimitsConfig(check_seconds=10.0, check_memory_bytes=1024**3, hang_seconds=1.0)
+_LIMITS = LimitsConfig(check_seconds=10.0, check_memory_bytes=1024**3)
 _PROBATION_S = 0.4
 _RATE_HZ = 100.0
 _PATIENCE_S = 90.0
@@ -54,8 +54,8 @@ class Outcome:
     verdict_s: float = 0.0
     """From desired state to the refusal, or to the end of its probation."""
     rollback_s: float | None = None
-    """Until the good model's next answer: from the first failed inference when the board fell back by itself, from the
-    new desired state when the mutant was let through and had to be told; None when it never served."""
+    """When the board fell back by itself, the longest time between two answers meanwhile; when the mutant was let through
+    and the board had to be told, from the new desired state to the good model's next answer. None: it was never tried."""
     answers: int = 0
     wrong: int = 0
     served: int = 0
@@ -63,8 +63,6 @@ class Outcome:
     differs: bool = False
     """It was let through, and answers live inputs otherwise than the good model."""
     died: bool = False
-    hangs: bool = False
-    """The board's process is left with a thread that never returns."""
 
 
 def mutants(run: Run) -> Sequence[Figure]:
@@ -114,7 +112,7 @@ def _figures(found: Sequence[Outcome], run: Run) -> Sequence[Figure]:
     alone = sum(o.rollback_s is not None and bool(o.code) for o in found)
     times = {"rollbacks": len(back), "by the board itself": alone, "p50 s": _at(back, 50), "verdict p50 s": _at(verdicts, 50), "verdict p99 s": _at(verdicts, 99)}  # fmt: skip
     died = "; died of: " + ", ".join(f"{o.number} ({o.what})" for o in deaths) if deaths else ""
-    limits = f"check limit {_LIMITS.check_seconds:g} s, hang after {_LIMITS.hang_seconds:g} s; verdicts from desired state, serving goes on meanwhile"
+    limits = f"check limit {_LIMITS.check_seconds:g} s; verdicts from desired state, serving goes on meanwhile"
     return [
         Figure("mutant-agent-deaths", len(deaths), "deaths", 0, "==", through, run.seed, said + died),
         Figure("mutant-wrong-serves", sum(o.wrong for o in found), "answers", 0, "==", answers, run.seed),
@@ -142,7 +140,7 @@ def _through_boards(share: int, numbers: Iterable[int], seed: int) -> Iterator[O
                     process.join(10)
                     outcome = Outcome(number, f"{_mutant(share, number, seed)}, exit {process.exitcode}", died=True)
                 yield outcome
-                if outcome.died or outcome.hangs:
+                if outcome.died:
                     break
 
 
@@ -212,18 +210,17 @@ class _Lane:
         verdict = self._board.wait(lambda slot: self._is_over(slot, made), _PATIENCE_S)
         assert verdict is not None, f"no verdict on mutant {number}: {self._board.link.report}"
         took = time.monotonic() - began
+        was_tried = self._board.has_tried()
         told = time.monotonic()
         if verdict.current == made.digest or verdict.phase not in ("Failed", "Updated"):
             self._serve_good()  # let through, or to be tried again later
         served = self._load.take()
         served += self._next_good()
         judged = self._judged(number, what, verdict, took, served)
-        back = (
-            _rollback_s(served)
-            if verdict.code
-            else next(s.at for s in served if s.at > told and s.version == "good") - told
-        )
-        return replace(judged, rollback_s=back)
+        if not verdict.code:
+            back = next(s.at for s in served if s.at > told and s.version == "good") - told
+            return replace(judged, rollback_s=back)
+        return replace(judged, rollback_s=_longest_gap_s(served) if was_tried else None)
 
     def _is_over(self, slot: SlotReported, made: Made) -> bool:
         refused = slot.code and slot.current == self._made.digest and slot.phase != "RollingBack"
@@ -259,7 +256,6 @@ class _Lane:
             len(wrong),
             sum(s.version == mine for s in served),
             differs=let_through and (bare is None or not _alike(bare, self._expected["good"], _TOLERANCE)),
-            hangs=verdict.code == "Timeout" and len(self._load._threads) > 1,
         )
 
     def _is_right(self, served: Served) -> bool:
@@ -273,11 +269,6 @@ def _alike(found: Sequence[np.ndarray], expected: Sequence[np.ndarray], toleranc
     )
 
 
-def _rollback_s(served: Sequence[Served]) -> float | None:
-    """From the first failure (for a hang: the last answer before it) to the good model's next answer."""
-    first = next((n for n, s in enumerate(served) if s.outputs is None), None)
-    if first is None:
-        return None
-    code = served[first].version
-    began = served[first - 1].at if code == "Timeout" and first else served[first].at
-    return next(s.at for s in served[first:] if s.version == "good") - began
+def _longest_gap_s(served: Sequence[Served]) -> float:
+    answers = [s.at for s in served if s.outputs is not None]
+    return max((b - a for a, b in itertools.pairwise(answers)), default=math.inf)

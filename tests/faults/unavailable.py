@@ -37,6 +37,10 @@ class Asked:
         headers = {"Authorization": f"Bearer {target.token}"}
         self._http = httpx.Client(base_url=target.server, verify=target.tls(), headers=headers, timeout=40)
 
+    def close(self) -> None:
+        """Ask nothing more."""
+        self._http.close()
+
     def write(self, code: str) -> bool:
         """One more object; whether it was acknowledged. A refusal is to be 503 `code` with a hint and a time."""
         self._number += 1
