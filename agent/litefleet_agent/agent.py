@@ -319,6 +319,9 @@ class Agent:
             case fx.StopWork(slot):
                 self._parts.fetcher.stop(slot)
                 self._end_probation(self.place(slot))
+            case fx.LetGo(slot):
+                self.place(slot).hot.let_go()
+                heap.give_back()
             case fx.Settle(slot):
                 self._end_probation(self.place(slot))
                 self.place(slot).hot.release()
@@ -346,7 +349,11 @@ class Agent:
                     parts.mailbox.put(ev.Built(slot, ticket))
                 else:
                     self._in_background(
-                        slot, ticket, lambda: Ready(ev.Built(slot, ticket), parts.builder.build(digest))
+                        slot,
+                        ticket,
+                        lambda: Ready(
+                            ev.Built(slot, ticket), parts.builder.build(digest, self.place(slot).hot.wait_pause)
+                        ),
                     )
 
     def _in_background(self, slot: str, ticket: int, work: Callable[[], Ready | ev.Event]) -> None:

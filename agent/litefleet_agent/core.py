@@ -299,7 +299,8 @@ def _checked(slot: Slot, _event: ev.Checked, _now: float, _policy: RetryPolicy) 
 
 
 def _passed(slot: Slot, _event: ev.ProbationPassed, _now: float, _policy: RetryPolicy) -> Moved:
-    return _build(slot)
+    moved, build = _build(slot)
+    return moved, [fx.LetGo(slot.name), *build]
 
 
 def _build(slot: Slot) -> Moved:

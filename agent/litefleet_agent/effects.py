@@ -67,6 +67,12 @@ class StopWork(Struct, frozen=True):
     slot: str
 
 
+class LetGo(Struct, frozen=True):
+    """Drop what the model on trial replaced, before it is built anew beside: a board has memory for one of them."""
+
+    slot: str
+
+
 class Settle(Struct, frozen=True):
     """Let go of the interpreters that no longer serve."""
 
@@ -98,6 +104,7 @@ Effect = (
     | Flip
     | StartProbation
     | StopWork
+    | LetGo
     | Settle
     | EmptySlot
     | Collect

@@ -30,6 +30,7 @@ from litefleet_protocol.messages import ArtifactManifest
 
 log = EventLog(__name__)
 _LOCK_PATIENCE_S = 0.1
+_PAUSE_PATIENCE_S = 0.25
 _numbers = itertools.count(1)
 
 
@@ -73,7 +74,6 @@ class Answer(Struct, frozen=True, eq=False):
     version: str
     artifact: str
     latency_ms: float
-    """As it is in this process, also when the model runs on trial in another: what it will be when it is proven."""
 
 
 class Observation(Struct, frozen=True, gc=False):
@@ -83,6 +83,7 @@ class Observation(Struct, frozen=True, gc=False):
     artifact: str
     version: str
     latency_ms: float
+    """Without the way to a model on trial and back: what it will be once it is proven, and comparable with others'."""
     label: str
     confidence: float | None
     gap_ms: float
@@ -115,6 +116,8 @@ class HotSlot:
         self._held: dict[str, Generation] = {}
         self._observers: tuple[Observer, ...] = ()
         self._ready = threading.Event()
+        self._pause = threading.Event()
+        self._pause_wanted = False
         self._last_answer: tuple[float, int] | None = None
         self._last_lock = threading.Lock()
 
@@ -144,7 +147,7 @@ class HotSlot:
         except ModelError as e:
             failed = e
         else:
-            self._tell_answered(generation.number, answer)
+            self._tell_answered(generation, answer)
             return answer
         finally:
             generation.busy_since = None
@@ -163,7 +166,7 @@ class HotSlot:
         finally:
             stand_in.busy_since = None
             stand_in.lock.release()
-        self._tell_answered(stand_in.number, answer)
+        self._tell_answered(stand_in, answer)
         return answer
 
     def _enter(self) -> Generation:
@@ -191,21 +194,23 @@ class HotSlot:
             outputs=outputs,
             version=generation.version,
             artifact=generation.artifact,
-            latency_ms=(self._clock() - started - generation.model.handover_s) * 1000,
+            latency_ms=(self._clock() - started) * 1000,
         )
 
-    def _tell_answered(self, number: int, answer: Answer) -> None:
+    def _tell_answered(self, generation: Generation, answer: Answer) -> None:
         observation = Observation(
-            number,
+            generation.number,
             answer.artifact,
             answer.version,
-            answer.latency_ms,
+            answer.latency_ms - generation.model.handover_s * 1000,
             answer.label,
             answer.confidence,
-            self._gap_ms(number),
+            self._gap_ms(generation.number),
         )
         for observer in self._observers:
             observer.answered(observation)
+        if self._pause_wanted:
+            self._pause.set()
 
     def _tell_failed(self, generation: Generation, error: ModelError) -> None:
         for observer in self._observers:
@@ -222,6 +227,15 @@ class HotSlot:
                 self.longest_flip_gap_ms = max(self.longest_flip_gap_ms, gap_ms)
                 log.info("flip_took_effect", slot=self.name, gap_ms=round(gap_ms, 2))
             return gap_ms
+
+    def wait_pause(self) -> None:
+        """Wait until an inference has just ended, but not for long: a source with a rate leaves some time after it."""
+        if self._live is None:
+            return
+        self._pause.clear()
+        self._pause_wanted = True
+        self._pause.wait(_PAUSE_PATIENCE_S)
+        self._pause_wanted = False
 
     # --- the main loop's side ---
 
@@ -247,6 +261,12 @@ class HotSlot:
         if isinstance(self._live.model, TrialModel):
             self._live.stand_in = before
         return False
+
+    def let_go(self) -> None:
+        """Forget what the model on trial replaced: from now on it answers alone, and the memory is wanted."""
+        self._held.clear()
+        if self._live is not None:
+            self._live.stand_in = None
 
     def release(self) -> None:
         """Let go of what no longer serves; its memory goes with the last inference that uses it."""
@@ -283,8 +303,10 @@ class Builder:
         self._runtime = runtime
         self._trial = trial
 
-    def build(self, digest: str) -> Generation:
+    def build(self, digest: str, calm: Callable[[], None]) -> Generation:
         """A generation that is ready to serve at full speed: loaded, compared with its manifest, run once.
+
+        `calm` waits for a good moment to hold up this process's other threads for some milliseconds.
 
         Raises:
             AgentError: the artifact is damaged, or the engine refuses it.
@@ -293,7 +315,7 @@ class Builder:
         folder = self._slots.complete(digest)
         files = {f.name: f.digest for f in manifest.files}
         path = folder.file("model.tflite")
-        model = self._runtime.load(path, threads=self._trial.threads, digest=files.get(path.name, ""))
+        model = self._runtime.load(path, threads=self._trial.threads, digest=files.get(path.name, ""), calm=calm)
         different = mismatch(manifest.signature, model.signature)
         if different is not None:
             raise ModelError(*different)

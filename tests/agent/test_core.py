@@ -304,6 +304,14 @@ def test_model_that_misbehaves_after_its_probation_and_before_it_is_built_goes_b
     assert (board.slot().serving.digest, board.slot().code) == (A, "ModelCrashed")
 
 
+def test_what_a_proven_model_replaced_is_let_go_before_the_proven_one_is_built():
+    board = serving_a()
+    board.take(desired({"digits": B}, counter=2))
+    board.until(Step.PROBATION)
+    board.take(ev.ProbationPassed("digits", board.slot().ticket))
+    assert [type(e) for e in board.log if not isinstance(e, fx.Report)] == [fx.LetGo, fx.StartBuild]
+
+
 def test_proven_model_that_can_not_be_built_goes_back():
     board = serving_a()
     board.take(desired({"digits": B}, counter=2))

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from litefleet_agent.fileio import Disk
-from litefleet_agent.runtime.interface import ModelError
+from litefleet_agent.runtime.interface import ModelError, at_once
 from litefleet_agent.runtime.litert import LiteRT
 from litefleet_agent.slots import Slots
 from litefleet_agent.swap import Builder, HotSlot, NoModelError
@@ -65,9 +65,9 @@ def test_swaps_under_load_lose_and_mix_nothing(tmp_path, key):
     x = np.array([1, 0, 0, 0], np.float32)
     expected = {
         v: g.model.infer([(x * g.manifest.preprocess.scale).reshape(1, 4).astype(np.float32)])[0]
-        for v, g in ((v, builder.build(m.digest)) for v, m in made.items())
+        for v, g in ((v, builder.build(m.digest, at_once)) for v, m in made.items())
     }
-    serve(hot, builder.build(made["v1"].digest))
+    serve(hot, builder.build(made["v1"].digest, at_once))
     answers, stop, asked = [], threading.Event(), [0, 0]
 
     def ask(n):
@@ -80,7 +80,7 @@ def test_swaps_under_load_lose_and_mix_nothing(tmp_path, key):
         thread.start()
     for version in ["v2", "v1"] * 10:
         before = len(answers)
-        serve(hot, builder.build(made[version].digest))
+        serve(hot, builder.build(made[version].digest, at_once))
         hot.release()
         until(lambda before=before: len(answers) > before + 20, "answers go on")
     stop.set()
@@ -166,7 +166,7 @@ def test_build_refuses_a_file_that_changed_on_the_disk(tmp_path, key):
     path = slots.complete(made.digest).file("model.tflite")
     path.write_bytes(path.read_bytes()[:-1] + b"?")
     with pytest.raises(ModelError) as caught:
-        Builder(slots, LiteRT(), LIMITS).build(made.digest)
+        Builder(slots, LiteRT(), LIMITS).build(made.digest, at_once)
     assert caught.value.code == "DigestMismatch"
 
 
@@ -174,7 +174,7 @@ def test_build_works_without_golden_samples(tmp_path, key, hot):
     slots = Slots(Disk(), tmp_path)
     made = make(key, (DATA / "small.tflite").read_bytes(), None)
     put(slots, made)
-    serve(hot, Builder(slots, LiteRT(), LIMITS).build(made.digest))
+    serve(hot, Builder(slots, LiteRT(), LIMITS).build(made.digest, at_once))
     assert hot.infer(np.array([0, 0, 1, 0], np.float32)).label == "two"
 
 
@@ -198,3 +198,41 @@ def test_live_input_of_nan_is_the_inputs_fault_not_the_models(hot):
         hot.infer(np.array([1, np.nan, 0, 0], np.float32))
     assert caught.value.code == Code.BAD_MESSAGE
     assert hot.infer(np.ones(4)).label
+
+
+def test_a_pause_comes_with_the_end_of_an_inference_or_after_a_while(hot):
+    serve(hot, generation("v1"))
+    began = time.monotonic()
+    hot.wait_pause()
+    alone_s = time.monotonic() - began
+    waiting = threading.Thread(target=hot.wait_pause)
+    waiting.start()
+    while waiting.is_alive():
+        hot.infer(np.ones(4))
+    assert 0.2 < alone_s < 5
+
+
+def test_what_was_let_go_answers_for_nobody_any_more(hot):
+    serve(hot, generation("v1"))
+    trial = generation("v2", model=Scripted())
+    trial.stand_in = hot.live
+    serve(hot, trial)
+    hot.let_go()
+    trial.model.error = ModelError("ModelCrashed", "why")
+    with pytest.raises(ModelError, match="why"):
+        hot.infer(np.ones(4))
+
+
+def test_the_way_to_a_model_on_trial_is_in_what_the_asker_waits_and_not_in_what_is_told_of_the_model(hot):
+    model = Scripted()
+    model.handover_s = 0.5
+    serve(hot, generation("v1", model=model))
+    told = []
+
+    class Heard:
+        def answered(self, observation):
+            told.append(observation.latency_ms)
+
+    hot.observe([Heard()])
+    answer = hot.infer(np.ones(4))
+    assert told == [pytest.approx(answer.latency_ms - 500)]

@@ -24,6 +24,10 @@ class ModelError(AgentError):
     """
 
 
+def at_once() -> None:
+    """Wait for nothing."""
+
+
 class LoadedModel(Protocol):
     """A model in memory. Not thread-safe: one inference at a time."""
 
@@ -57,8 +61,10 @@ class LoadedModel(Protocol):
 class Runtime(Protocol):
     """Loads models."""
 
-    def load(self, path: Path, *, threads: int, digest: str) -> LoadedModel:
+    def load(self, path: Path, *, threads: int, digest: str, calm: Callable[[], None] = at_once) -> LoadedModel:
         """Load a file whose SHA-256 must be `digest`; it must stay where it is while the model lives.
+
+        `calm` is called before what holds up the process's other threads.
 
         Raises:
             ModelError: `DigestMismatch`, `FormatMismatch`, `BadShape` or `Internal`.
