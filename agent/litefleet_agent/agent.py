@@ -9,7 +9,9 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from litefleet_agent import effects as fx
 from litefleet_agent import events as ev
@@ -49,8 +51,7 @@ PIPELINES_END_S = 0.8
 """Of the three seconds that an orderly end may take; the rest is for the broker."""
 
 
-@dataclass(frozen=True, slots=True)
-class Ready:
+class Ready(Struct, frozen=True):
     """A generation that the builder made, on its way to the main loop, and what that means to the core."""
 
     event: ev.Checked | ev.Built
@@ -64,8 +65,7 @@ _AFTER_THE_DISK = (ev.DesiredReceived, ev.EpochReceived, ev.Fetched)
 kill, and an attempt must be counted before it can kill. All others go on: a way back must not wait for a full disk."""
 
 
-@dataclass(slots=True)
-class Place:
+class Place(Struct):
     """What the board runs for one slot."""
 
     hot: HotSlot
@@ -76,8 +76,7 @@ class Place:
     """Number of the generation whose hang the core has been told of."""
 
 
-@dataclass(slots=True)
-class Parts:
+class Parts(Struct):
     """Everything that the loop is made of; built by `compose`."""
 
     me: Self
@@ -100,7 +99,7 @@ class Parts:
     clock: Callable[[], float] = time.monotonic
     wall: Callable[[], float] = time.time
     clock_watch: ClockWatch = field(default_factory=ClockWatch)
-    places: dict[str, Place] = field(default_factory=dict)
+    places: dict[str, Place] = {}
 
 
 class Agent:

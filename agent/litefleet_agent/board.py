@@ -5,8 +5,10 @@ to report. Pure.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
 from enum import StrEnum
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from litefleet_agent.state import Artifact, Saved, SavedSlot
 from litefleet_protocol.codes import Code
@@ -51,8 +53,7 @@ PHASES: Mapping[Step, str] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Self:
+class Self(Struct, frozen=True):
     """Who the board is."""
 
     fleet: str
@@ -61,8 +62,7 @@ class Self:
     device_class: str
 
 
-@dataclass(frozen=True, slots=True)
-class RetryPolicy:
+class RetryPolicy(Struct, frozen=True):
     """How often, and how patiently."""
 
     max_attempts: int = 3
@@ -77,8 +77,7 @@ class RetryPolicy:
         return min(self.first_s * 2.0 ** min(failures - 1, 30), longest)
 
 
-@dataclass(frozen=True, slots=True)
-class Slot:
+class Slot(Struct, frozen=True):
     """One model's place on the board."""
 
     name: str
@@ -97,8 +96,8 @@ class Slot:
     """None: look at what is desired again."""
     ticket: int = 0
     """Numbers the work that is under way, so that answers of work that was dropped are recognised."""
-    attempts: Mapping[str, int] = field(default_factory=dict)
-    bad: Mapping[str, str] = field(default_factory=dict)
+    attempts: Mapping[str, int] = {}
+    bad: Mapping[str, str] = {}
     failures: int = 0
     retry_at: float | None = None
     deadline_at: float | None = None
@@ -108,15 +107,14 @@ class Slot:
     total: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class State:
+class State(Struct, frozen=True):
     """Everything that decisions hang on."""
 
     me: Self
     policy: RetryPolicy = RetryPolicy()
     epoch: int = 0
     counter: int = 0
-    slots: Mapping[str, Slot] = field(default_factory=dict)
+    slots: Mapping[str, Slot] = {}
     code: str = ""
     """Why the last desired state was refused."""
     message: str = ""

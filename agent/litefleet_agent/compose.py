@@ -5,10 +5,9 @@ import random
 import secrets
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
-from msgspec import structs
+from msgspec import Struct, structs
 
 from litefleet_agent import events as ev
 from litefleet_agent import health, identity
@@ -42,8 +41,7 @@ from litefleet_protocol.messages import Capabilities
 LAST_REPORT = "reported.json"
 
 
-@dataclass(frozen=True, slots=True)
-class _Host:
+class _Host(Struct, frozen=True):
     """What the parts need of the machine."""
 
     disk: Disk

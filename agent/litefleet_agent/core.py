@@ -19,8 +19,9 @@ may be about another slot.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import Any
+
+from msgspec.structs import replace
 
 from litefleet_agent import effects as fx
 from litefleet_agent import events as ev

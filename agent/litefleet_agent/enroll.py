@@ -9,7 +9,6 @@ import ssl
 import time
 import urllib.error
 import urllib.request
-from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
@@ -33,8 +32,7 @@ TIMEOUT_S = 30.0
 MAX_ANSWER_BYTES = 256 * 1024
 
 
-@dataclass(frozen=True, slots=True)
-class Joining:
+class Joining(Struct, frozen=True):
     """What a person gave on the command line."""
 
     token: str

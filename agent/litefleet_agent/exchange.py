@@ -5,10 +5,10 @@ Inputs and outputs lie there in their own types, so that pixels are written stra
 
 import math
 import mmap
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from msgspec import Struct
 from numpy.typing import NDArray
 
 from litefleet_protocol.tensors import Signature, TensorSpec
@@ -16,8 +16,7 @@ from litefleet_protocol.tensors import Signature, TensorSpec
 _ALIGN = 64
 
 
-@dataclass(frozen=True, slots=True)
-class Exchange:
+class Exchange(Struct, frozen=True):
     """Views of the shared memory."""
 
     inputs: tuple[NDArray[Any], ...]

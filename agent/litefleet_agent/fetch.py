@@ -10,7 +10,8 @@ loop: `start`, `message`, `tick`, `stop`; tells of its progress by events.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from litefleet_agent import events as ev
 from litefleet_agent.errors import AgentError
@@ -29,8 +30,7 @@ MANIFEST = -1
 """The manifest's index in `need`."""
 
 
-@dataclass(frozen=True, slots=True)
-class Patience:
+class Patience(Struct, frozen=True):
     """How long silence is borne: `first_s` plus up to as much again, doubled with every `need` up to `longest_s`."""
 
     first_s: float = 3.0
@@ -40,8 +40,7 @@ class Patience:
     """At least so many times what a chunk takes."""
 
 
-@dataclass(slots=True)
-class _Awaited:
+class _Awaited(Struct):
     deadline: float
     patience_s: float
     asked: float
@@ -50,15 +49,14 @@ class _Awaited:
     """Whether it has arrived, and wasn't what it should be."""
 
 
-@dataclass(slots=True)
-class _Transfer:
+class _Transfer(Struct):
     slot: str
     ticket: int
     digest: str
     folder: ArtifactFolder
     manifest: ArtifactManifest | None = None
     held: set[int] = field(default_factory=set)
-    awaited: dict[int, _Awaited] = field(default_factory=dict)
+    awaited: dict[int, _Awaited] = {}
     heard: float = float("-inf")
     """When a part last arrived."""
 
@@ -75,7 +73,7 @@ class Fetcher:
         namespace: str,
         emit: Callable[[ev.Event], None],
         random: Callable[[], float],
-        patience: Patience = Patience(),
+        patience: Patience = Patience(),  # noqa: B008 - frozen
     ) -> None:
         self._slots = slots
         self._link = link

@@ -5,18 +5,17 @@ axis takes the place of the batch axis. Read by `check` (all) and `swap` (the fi
 """
 
 import zipfile
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from msgspec import Struct
 
 from litefleet_agent.runtime.interface import ModelError, Tensor
 from litefleet_protocol.codes import Code
 from litefleet_protocol.tensors import Signature, TensorSpec
 
 
-@dataclass(frozen=True, slots=True)
-class Golden:
+class Golden(Struct, frozen=True):
     """One sample, with the batch axis of 1."""
 
     inputs: list[Tensor]

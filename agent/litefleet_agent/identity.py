@@ -1,9 +1,9 @@
 """Who this board is: what enrollment gave it, kept under DIR/identity. The private key never leaves that folder."""
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
+from msgspec import Struct
 
 from litefleet_agent.errors import AgentError
 from litefleet_agent.fileio import Disk
@@ -11,8 +11,7 @@ from litefleet_protocol.codes import Code
 from litefleet_protocol.enrollment import EnrollResponse, SigningKey
 
 
-@dataclass(frozen=True, slots=True)
-class Identity:
+class Identity(Struct, frozen=True):
     """An enrolled board, with the paths that TLS needs."""
 
     fleet: str

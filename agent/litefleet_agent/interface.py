@@ -1,11 +1,11 @@
 """The ports of the agent: what the main loop expects of the network, so that tests and simulators can stand in."""
 
-from dataclasses import dataclass
 from typing import Protocol
 
+from msgspec import Struct
 
-@dataclass(frozen=True, slots=True)
-class Incoming:
+
+class Incoming(Struct, frozen=True):
     """A message from the broker."""
 
     topic: str

@@ -5,7 +5,6 @@ journal's bound takes. How far it has come is remembered without waiting for the
 which the controller recognises. Used by the main loop alone.
 """
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
@@ -22,8 +21,7 @@ log = EventLog(__name__)
 SENT = "sent.json"
 
 
-@dataclass(frozen=True, slots=True)
-class Pace:
+class Pace(Struct, frozen=True):
     """How much a board says, at most."""
 
     every_s: float = 2.0
@@ -46,7 +44,13 @@ class LogSender:
     """Publishes what the journal holds beyond what was acknowledged."""
 
     def __init__(
-        self, journal: Journal, link: Link, disk: Disk, directory: Path, device: str, pace: Pace = Pace()
+        self,
+        journal: Journal,
+        link: Link,
+        disk: Disk,
+        directory: Path,
+        device: str,
+        pace: Pace = Pace(),  # noqa: B008
     ) -> None:
         self._journal = journal
         self._link = link

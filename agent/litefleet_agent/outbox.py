@@ -7,10 +7,10 @@ segment is dropped and counted. PUBACK means nothing here: it says that the brok
 
 import struct
 import zlib
-from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
+from msgspec import Struct
 
 from litefleet_agent.fileio import Disk
 from litefleet_agent.logs import EventLog
@@ -27,8 +27,7 @@ class Record(msgspec.Struct, frozen=True, array_like=True):
     data: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class OutboxLimits:
+class OutboxLimits(Struct, frozen=True):
     """How much may wait, and how it is sent."""
 
     max_bytes: int = 8 * 1024 * 1024
@@ -38,8 +37,7 @@ class OutboxLimits:
     resend_s: float = 30.0
 
 
-@dataclass(slots=True)
-class _Waiting:
+class _Waiting(Struct):
     segment: Path
     offset: int
     size: int
@@ -49,7 +47,7 @@ class _Waiting:
 class Outbox:
     """One directory of segments. Used by the main loop alone."""
 
-    def __init__(self, disk: Disk, directory: Path, boot_id: str, limits: OutboxLimits = OutboxLimits()) -> None:
+    def __init__(self, disk: Disk, directory: Path, boot_id: str, limits: OutboxLimits = OutboxLimits()) -> None:  # noqa: B008 - frozen
         self.boot_id = boot_id
         self.dropped = 0
         """Records lost because the outbox was full or its disk failed."""

@@ -2,7 +2,8 @@
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from litefleet_agent.swap import Generation, Observation
 from litefleet_protocol.codes import Code
@@ -16,8 +17,7 @@ ENOUGH = 20
 _FATAL = frozenset({Code.BAD_OUTPUT, Code.MODEL_CRASHED, Code.TIMEOUT, Code.MEMORY_LIMIT})
 
 
-@dataclass(frozen=True, slots=True)
-class Seen:
+class Seen(Struct, frozen=True):
     """What happened so far."""
 
     answers: int
@@ -28,8 +28,7 @@ class Seen:
     """What no model may do even once."""
 
 
-@dataclass(frozen=True, slots=True)
-class Failing:
+class Failing(Struct, frozen=True):
     """A gate that was broken."""
 
     code: str

@@ -5,7 +5,8 @@ The hot slot's threads add; the main loop collects what is over. Sequence number
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from litefleet_agent.swap import Generation, Observation
 from litefleet_protocol.codes import Code
@@ -13,8 +14,7 @@ from litefleet_protocol.histogram import Histogram, HistogramBuilder
 from litefleet_protocol.limits import MAX_CLASSES
 
 
-@dataclass(frozen=True, slots=True)
-class Window:
+class Window(Struct, frozen=True):
     """One finished window, still without sequence and health."""
 
     slot: str
@@ -31,8 +31,7 @@ class Window:
     longest_gap_ms: float
 
 
-@dataclass(slots=True)
-class _Open:
+class _Open(Struct):
     artifact: str
     version: str
     began: float
@@ -42,7 +41,7 @@ class _Open:
     dropped: int = 0
     latency_ms: HistogramBuilder = field(default_factory=HistogramBuilder)
     confidence: HistogramBuilder = field(default_factory=HistogramBuilder)
-    classes: dict[str, int] = field(default_factory=dict)
+    classes: dict[str, int] = {}
     longest_gap_ms: float = 0.0
 
 

@@ -13,11 +13,11 @@ import sys
 import time
 import weakref
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
 import msgspec
+from msgspec import Struct
 from numpy.typing import NDArray
 
 from litefleet_agent.check import DONE, RUN, TOOK, Verdict
@@ -34,8 +34,7 @@ PATIENCE_FACTOR = 100
 _MAX_REPLY_BYTES = 65536
 
 
-@dataclass(frozen=True, slots=True)
-class TrialLimits:
+class TrialLimits(Struct, frozen=True):
     """What a model on trial may cost."""
 
     seconds: float

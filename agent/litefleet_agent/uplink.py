@@ -1,7 +1,8 @@
 """What a board tells the controller: its report, telemetry through the outbox, its log. Used by the main loop alone."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from litefleet_agent import health
 from litefleet_agent.board import State, reported
@@ -17,8 +18,7 @@ from litefleet_protocol.messages import Ack, Capabilities, Stream, TelemetryWind
 log = EventLog(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Board:
+class Board(Struct, frozen=True):
     """What the uplink needs to know of the machine."""
 
     device: str

@@ -4,7 +4,8 @@ Called on the voucher thread for desired state and epochs, and on the builder th
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from litefleet_agent import vouching
 from litefleet_agent.board import Self
@@ -18,8 +19,7 @@ from litefleet_protocol.limits import MAX_CONTROL_BYTES, MAX_MANIFEST_BYTES
 from litefleet_protocol.messages import ArtifactManifest
 
 
-@dataclass(frozen=True, slots=True)
-class Trust:
+class Trust(Struct, frozen=True):
     """The keys pinned at enrollment."""
 
     keys: tuple[SigningKey, ...]

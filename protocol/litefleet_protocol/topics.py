@@ -6,8 +6,9 @@ lf/v1/d/<device>/up/{reported,presence,telemetry,need,log}   device
 lf/v1/a/<namespace>/<hex>/manifest, .../c/<n>            controller, retained
 """
 
-from dataclasses import dataclass
 from enum import StrEnum
+
+from msgspec import Struct
 
 from litefleet_protocol.codes import Code
 from litefleet_protocol.errors import ProtocolError
@@ -37,32 +38,28 @@ class Down(StrEnum):
     ACK = "ack"
 
 
-@dataclass(frozen=True, slots=True)
-class UpTopic:
+class UpTopic(Struct, frozen=True):
     """A message from a device."""
 
     device: str
     leaf: Up
 
 
-@dataclass(frozen=True, slots=True)
-class DownTopic:
+class DownTopic(Struct, frozen=True):
     """A message to a device."""
 
     device: str
     leaf: Down
 
 
-@dataclass(frozen=True, slots=True)
-class ManifestTopic:
+class ManifestTopic(Struct, frozen=True):
     """An artifact's signed manifest."""
 
     namespace: str
     digest: str
 
 
-@dataclass(frozen=True, slots=True)
-class ChunkTopic:
+class ChunkTopic(Struct, frozen=True):
     """One chunk of an artifact."""
 
     namespace: str
@@ -70,8 +67,7 @@ class ChunkTopic:
     index: int
 
 
-@dataclass(frozen=True, slots=True)
-class EpochTopic:
+class EpochTopic(Struct, frozen=True):
     """The leader's epoch."""
 
 

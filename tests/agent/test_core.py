@@ -1,8 +1,7 @@
 """The core as tables: what a board does about what happens. No clock, no disk, no broker."""
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from litefleet_agent import effects as fx
 from litefleet_agent import events as ev

@@ -8,7 +8,8 @@ that an input, a model or a full disk does ends the thread. A source's rate that
 
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from litefleet_agent.errors import AgentError, one_line
 from litefleet_agent.logs import EventLog
@@ -25,8 +26,7 @@ _LOG_EVERY = 1000
 """Of answers in a row that could not be written: a full disk is not made better by what is said about it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Tally:
+class Tally(Struct, frozen=True):
     """Told of inputs that no inference hears of."""
 
     input_failed: Callable[[], None]

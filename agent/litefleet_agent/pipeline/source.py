@@ -1,11 +1,11 @@
 """Where inputs come from: the files of a folder, decoded one at a time."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
+from msgspec import Struct
 from numpy.typing import NDArray
 
 from litefleet_agent.errors import AgentError
@@ -20,8 +20,7 @@ class InputError(AgentError):
     """An input that can't be decoded."""
 
 
-@dataclass(frozen=True, slots=True)
-class Input:
+class Input(Struct, frozen=True):
     """One input, by name; `load` decodes it.
 
     Raises (load): InputError.
