@@ -47,6 +47,8 @@ QUIET_TICK_S = 0.4
 """Between looks while no slot is on its way anywhere: most of what an idle board costs is waking up."""
 TELEMETRY_TICK_S = 0.5
 SAVE_AGAIN_S = 1.0
+SERVE_FIRST_S = 1.0
+"""How long a start waits for the first model to serve before it connects."""
 PIPELINES_END_S = 0.8
 """Of the three seconds that an orderly end may take; the rest is for the broker."""
 
@@ -114,7 +116,8 @@ class Agent:
         """Events whose consequences the disk did not take; retried in order."""
         self._unsaved: tuple[Code, str] | None = None
         """Why the disk does not take the state, as the board reports it."""
-        """The pointer file is older than the state."""
+        self._connect_at: float | None = None
+        """When the link is started at the latest; None once it was."""
         self._next_save = float("-inf")
         self._next_tick = float("-inf")
         self._next_telemetry = float("-inf")
@@ -142,7 +145,8 @@ class Agent:
             place = self.place(slot)
             place.pipeline = make(place)
             place.pipeline.start()
-        parts.link.start()
+        serves_soon = any(slot.current is not None for slot in self._state.slots.values())
+        self._connect_at = parts.clock() + (SERVE_FIRST_S if serves_soon else 0.0)
         while not self._stopping.is_set():
             self._turn()
         return self._end()
@@ -155,9 +159,16 @@ class Agent:
         try:
             if item is not None:
                 self._take(item)
+            self._connect_when_due(served=isinstance(item, Ready))
             self._pass_time()
         except Exception:  # the loop's edge: whatever went wrong, serving and the next event go on
             log.exception("event_failed")
+
+    def _connect_when_due(self, *, served: bool) -> None:
+        """What was proven serves first: the link's library alone takes a good part of the start."""
+        if self._connect_at is not None and (served or self._parts.clock() >= self._connect_at):
+            self._connect_at = None
+            self._parts.link.start()
 
     def _tick_s(self) -> float:
         resting = all(slot.step in (Step.IDLE, Step.FAILED) for slot in self._state.slots.values())

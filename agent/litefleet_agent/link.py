@@ -16,13 +16,9 @@ import ssl
 import threading
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import paho.mqtt.client as mqtt
 from msgspec import Struct
-from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
-from paho.mqtt.properties import Properties
-from paho.mqtt.reasoncodes import ReasonCode
 
 from litefleet_agent import events as ev
 from litefleet_agent.identity import Identity
@@ -31,7 +27,14 @@ from litefleet_agent.logs import EventLog
 from litefleet_protocol import codec, topics
 from litefleet_protocol.messages import Presence
 
+if TYPE_CHECKING:
+    import paho.mqtt.client as mqtt
+    from paho.mqtt.properties import Properties
+    from paho.mqtt.reasoncodes import ReasonCode
+
 log = EventLog(__name__)
+_SUCCESS = 0
+"""paho's MQTT_ERR_SUCCESS. paho itself is imported by the link's thread: a board serves before it connects."""
 MAX_OUTGOING = 200
 """Messages that may wait for the socket; more are refused, and their owners send them again."""
 _MQTT_CLEAN_START = True
@@ -125,7 +128,7 @@ class MqttLink:
         if client is None or not self._connected:
             return False
         try:
-            return client.publish(topic, payload, qos=1, retain=retain).rc == MQTTErrorCode.MQTT_ERR_SUCCESS
+            return client.publish(topic, payload, qos=1, retain=retain).rc == _SUCCESS
         except (ValueError, OSError) as e:
             log.warning("not_published", topic=topic, error=e)
             return False
@@ -184,7 +187,7 @@ class MqttLink:
         stood_since: list[float] = []
 
         def on_connect(
-            _client: mqtt.Client, _user: Any, _flags: Any, reason: ReasonCode, _properties: Properties | None
+            _client: "mqtt.Client", _user: Any, _flags: Any, reason: "ReasonCode", _properties: "Properties | None"
         ) -> None:
             if reason.is_failure:
                 log.warning("connection_refused", broker=self._broker, reason=reason)
@@ -201,7 +204,7 @@ class MqttLink:
         )
         try:
             while not self._ended.is_set():
-                if client.loop(timeout=0.5) != MQTTErrorCode.MQTT_ERR_SUCCESS:
+                if client.loop(timeout=0.5) != _SUCCESS:
                     break
             else:
                 self._say_goodbye(client, connection)
@@ -211,7 +214,10 @@ class MqttLink:
             client.loop(timeout=0.05)
         return self._clock() - stood_since[0] if stood_since else 0.0
 
-    def _make_client(self, connection: str) -> mqtt.Client:
+    def _make_client(self, connection: str) -> "mqtt.Client":
+        import paho.mqtt.client as mqtt
+        from paho.mqtt.enums import CallbackAPIVersion
+
         device = self._address.device
         client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id=device, protocol=mqtt.MQTTv5)
         tls = self._tls()
@@ -224,13 +230,13 @@ class MqttLink:
         client.on_message = self._on_message
         return client
 
-    def _on_message(self, _client: mqtt.Client, _user: Any, message: mqtt.MQTTMessage) -> None:
+    def _on_message(self, _client: "mqtt.Client", _user: Any, message: "mqtt.MQTTMessage") -> None:
         try:
             self._deliver(Incoming(message.topic, bytes(message.payload)))
         except (UnicodeDecodeError, ValueError) as e:
             log.warning("message_dropped", error=e)
 
-    def _came_up(self, client: mqtt.Client, connection: str) -> None:
+    def _came_up(self, client: "mqtt.Client", connection: str) -> None:
         device = self._address.device
         with self._lock:
             self._client = client
@@ -255,18 +261,18 @@ class MqttLink:
             self._deliver(ev.Disconnected())
         return was_up
 
-    def _say_goodbye(self, client: mqtt.Client, connection: str) -> None:
+    def _say_goodbye(self, client: "mqtt.Client", connection: str) -> None:
         """Publish `offline` and give the broker a moment to take it: an orderly disconnect deletes the will."""
         if not self._connected:
             return
         topic = topics.up(self._address.device, topics.Up.PRESENCE)
         farewell = client.publish(topic, _presence(connection, online=False), qos=1, retain=True)
         for _ in range(20):
-            if farewell.is_published() or client.loop(timeout=0.05) != MQTTErrorCode.MQTT_ERR_SUCCESS:
+            if farewell.is_published() or client.loop(timeout=0.05) != _SUCCESS:
                 return
 
 
-def _leave_writing_to_the_loop(_client: mqtt.Client, _user: Any, _socket: Any) -> None:
+def _leave_writing_to_the_loop(_client: "mqtt.Client", _user: Any, _socket: Any) -> None:
     return
 
 
