@@ -4,7 +4,6 @@ The agent's meter gathers, the protocol's codec carries, the protocol's histogra
 distributions, and one set from a real model that is timed.
 """
 
-import dataclasses
 import hashlib
 import json
 import math
@@ -13,6 +12,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+import msgspec
 import numpy as np
 from msgspec import msgpack
 from numpy.typing import NDArray
@@ -96,7 +96,7 @@ def _window(latencies: Latencies, confidences: NDArray[np.float64], seconds: int
         meter.answered(Observation(1, artifact, "digits-v1", latency, label, confidence, 1000 / RATE_HZ))
     now[0] = float(seconds)
     (window,) = meter.collect(1, float(seconds))
-    return TelemetryWindow(boot_id="0" * 32, sequence=1, rss_bytes=60_000_000, **dataclasses.asdict(window) | {
+    return TelemetryWindow(boot_id="0" * 32, sequence=1, rss_bytes=60_000_000, **msgspec.structs.asdict(window) | {
         "latency_ms": window.latency_ms, "confidence": window.confidence,
     })  # fmt: skip
 
