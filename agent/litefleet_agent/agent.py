@@ -253,7 +253,7 @@ class Agent:
         probation = place.probation
         if probation is None:
             return
-        failing = probation.verdict(now, probation.generation.rss_bytes)
+        failing = probation.verdict(now, probation.generation.model.rss_bytes)
         if failing is not None:
             self._end_probation(place)
             artifact = probation.generation.artifact

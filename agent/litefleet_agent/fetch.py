@@ -73,7 +73,7 @@ class Fetcher:
         namespace: str,
         emit: Callable[[ev.Event], None],
         random: Callable[[], float],
-        patience: Patience = Patience(),  # noqa: B008 - frozen
+        patience: Patience = Patience(),
     ) -> None:
         self._slots = slots
         self._link = link

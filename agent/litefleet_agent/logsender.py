@@ -50,7 +50,7 @@ class LogSender:
         disk: Disk,
         directory: Path,
         device: str,
-        pace: Pace = Pace(),  # noqa: B008
+        pace: Pace = Pace(),
     ) -> None:
         self._journal = journal
         self._link = link

@@ -47,7 +47,7 @@ class _Waiting(Struct):
 class Outbox:
     """One directory of segments. Used by the main loop alone."""
 
-    def __init__(self, disk: Disk, directory: Path, boot_id: str, limits: OutboxLimits = OutboxLimits()) -> None:  # noqa: B008 - frozen
+    def __init__(self, disk: Disk, directory: Path, boot_id: str, limits: OutboxLimits = OutboxLimits()) -> None:
         self.boot_id = boot_id
         self.dropped = 0
         """Records lost because the outbox was full or its disk failed."""

@@ -15,7 +15,6 @@ from typing import Any, Protocol
 from msgspec import Struct
 from numpy.typing import NDArray
 
-from litefleet_agent import health
 from litefleet_agent.check import Verdict
 from litefleet_agent.errors import AgentError
 from litefleet_agent.golden import read_golden, warm_up
@@ -24,7 +23,7 @@ from litefleet_agent.pipeline.postprocess import read
 from litefleet_agent.pipeline.preprocess import Preparation
 from litefleet_agent.runtime.interface import LoadedModel, ModelError, Runtime, Tensor, mismatch
 from litefleet_agent.slots import Slots
-from litefleet_agent.trial import TrialLimits, TrialModel, try_out
+from litefleet_agent.trial import TrialLimits, try_out
 from litefleet_protocol.codes import Code
 from litefleet_protocol.messages import ArtifactManifest
 
@@ -53,12 +52,10 @@ class Generation:
     busy_since: float | None = None
     abandoned: bool = False
     """It hung: whatever it still answers comes too late."""
+    is_on_trial: bool = False
+    """It runs in a child process, and is not proven yet."""
     stand_in: "Generation | None" = None
-    """For a model on trial: what it replaced, which answers what it can't."""
-
-    def rss_bytes(self) -> int | None:
-        """Resident memory of the process that it runs in."""
-        return self.model.rss_bytes if isinstance(self.model, TrialModel) else health.rss_bytes()
+    """For one on trial: what it replaced, which answers what it can't."""
 
     def __post_init__(self) -> None:
         self.prepare = Preparation(self.manifest.preprocess, self.model.signature.inputs)
@@ -228,13 +225,13 @@ class HotSlot:
                 log.info("flip_took_effect", slot=self.name, gap_ms=round(gap_ms, 2))
             return gap_ms
 
-    def wait_pause(self) -> None:
+    def wait_pause(self, patience_s: float = _PAUSE_PATIENCE_S) -> None:
         """Wait until an inference has just ended, but not for long: a source with a rate leaves some time after it."""
         if self._live is None:
             return
         self._pause.clear()
         self._pause_wanted = True
-        self._pause.wait(_PAUSE_PATIENCE_S)
+        self._pause.wait(patience_s)
         self._pause_wanted = False
 
     # --- the main loop's side ---
@@ -258,7 +255,7 @@ class HotSlot:
         if before is None or self._abandon_if_hung(before):
             return before is not None
         self._held[before.artifact] = before
-        if isinstance(self._live.model, TrialModel):
+        if self._live.is_on_trial:
             self._live.stand_in = before
         return False
 
@@ -331,4 +328,6 @@ class Builder:
         """
         manifest = self._slots.manifest(digest)
         verdict, model = try_out(self._slots.complete(digest).path, manifest.signature, self._trial)
-        return verdict, Generation(digest, manifest.version, manifest, model) if model is not None else None
+        if model is None:
+            return verdict, None
+        return verdict, Generation(digest, manifest.version, manifest, model, is_on_trial=True)

@@ -63,9 +63,8 @@ class TrialModel:
         """As the check found it."""
         return self._signature
 
-    @property
     def rss_bytes(self) -> int | None:
-        """Resident memory of the process that the model runs in."""
+        """Of the child."""
         return rss_bytes(self._child.process.pid)
 
     def infer(self, inputs: list[Tensor]) -> list[Tensor]:

@@ -37,6 +37,9 @@ class Scripted:
             raise self.error
         return [np.array([[self.value * float(inputs[0][0, 0]), 0.0, 0.0]], np.float32)]
 
+    def rss_bytes(self):
+        return None
+
     def infer_in_place(self, write, raw):
         into = np.empty(raw.size, np.float32)
         write(raw, into)

@@ -78,11 +78,11 @@ def test_hang_on_a_live_input_is_over_when_a_hundred_times_the_slowest_sample_is
     assert time.monotonic() - began < 10
 
 
-def test_memory_that_a_live_input_asks_for_ends_at_the_childs_limit(tmp_path, key):
+def test_memory_past_the_childs_limit_fails_that_inference_and_the_next_is_answered(tmp_path, key):
     trial, _ = ill(tmp_path, key, grows, np.full((2, 4), 2.0, np.float32), TrialLimits(60, 512 * 1024**2))
-    with pytest.raises(ModelError) as caught:
+    with pytest.raises(ModelError, match="BROADCAST_TO"):
         trial.infer([np.full((1, 4), 1e8, np.float32)])
-    assert caught.value.code in ("MemoryLimit", "Internal")
+    assert trial.infer([np.full((1, 4), 3.0, np.float32)])[0].tolist() == [[3.0] * 4]
 
 
 def test_input_that_does_not_fit_is_refused_and_the_next_is_answered(tmp_path, key):
@@ -96,7 +96,7 @@ def test_input_that_does_not_fit_is_refused_and_the_next_is_answered(tmp_path, k
 def test_child_ends_with_the_last_reference_to_it(tmp_path, key):
     trial = on_trial(tmp_path, make_from(key, "a.tflite"))
     pid = trial._child.process.pid
-    assert trial.rss_bytes > 1024**2
+    assert trial.rss_bytes() > 1024**2
     del trial
     until(lambda: not os.path.exists(f"/proc/{pid}"), "the child is gone")  # noqa: PTH110
 
@@ -106,7 +106,7 @@ def test_what_a_model_on_trial_can_not_answer_is_answered_by_the_one_before_it(t
     hot.park(1, generation("v1", model=Scripted(7.0)))
     hot.flip(1)
     trial, manifest = ill(tmp_path, key, crashes, np.full((2, 4), 2.0, np.float32))
-    hot.park(2, Generation("sha256:v2", "v2", manifest, trial))
+    hot.park(2, Generation("sha256:v2", "v2", manifest, trial, is_on_trial=True))
     hot.flip(2)
     failures, answers = [], []
 
@@ -133,7 +133,7 @@ def test_failure_of_both_is_the_new_models(tmp_path, key):
     hot.park(1, generation("v1", model=before))
     hot.flip(1)
     trial, manifest = ill(tmp_path, key, crashes, np.full((2, 4), 2.0, np.float32))
-    hot.park(2, Generation("sha256:v2", "v2", manifest, trial))
+    hot.park(2, Generation("sha256:v2", "v2", manifest, trial, is_on_trial=True))
     hot.flip(2)
     with pytest.raises(ModelError, match="SIGFPE"):
         hot.infer(np.full(4, -3e9, np.float32))

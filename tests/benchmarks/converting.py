@@ -40,8 +40,8 @@ class Source:
     evaluation: Path
     calibration: Path
     preprocess: Preprocess
-    is_made: bool = False
-    """By the other side's process, before it begins."""
+    is_built_in: bool = False
+    """There is no file yet: the other side, which has TensorFlow loaded, makes it before it begins."""
 
 
 def converting(run: Run) -> Sequence[Figure]:
@@ -98,7 +98,7 @@ def _sources(folder: Path, run: Run) -> list[Source]:
     x = rng.integers(0, 256, (_IMAGES, 224, 224, 3), dtype=np.uint8)
     np.savez(images, x=x, y=np.zeros(_IMAGES, np.int64))
     scaled = Preprocess(channels=3, scale=SCALE)
-    return [*digits, Source("mobilenet-v2", folder / "mobilenet.keras", images, images, scaled, is_made=True)]
+    return [*digits, Source("mobilenet-v2", folder / "mobilenet.keras", images, images, scaled, is_built_in=True)]
 
 
 def _train(folder: Path, data: DataSets, epochs: int) -> None:
@@ -122,7 +122,7 @@ def _theirs(source: Source, warm_up: Source, folder: Path) -> dict[str, float]:
     out = folder / "theirs.json"
     job = {
         "model": str(source.model),
-        "make": source.is_made,
+        "make": source.is_built_in,
         "calibration": str(source.calibration),
         "scale": source.preprocess.scale,
         "warm_up": str(warm_up.model),

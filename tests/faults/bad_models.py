@@ -108,20 +108,13 @@ def bad_models(run: Run) -> Sequence[Figure]:
     served = {"answers": sum(o.answers for o in found.values())}
     return [
         Figure("bad-model-other-codes", len(other), "models", 0, "==", {"models": len(found)}, note=said),
-        Figure(
-            "bad-model-agent-deaths", sum(deaths.values()), "deaths", 0, "==", deaths, note=_DEATHS if deaths else ""
-        ),
+        Figure("bad-model-agent-deaths", sum(deaths.values()), "deaths", 0, "==", deaths),
         Figure("bad-model-wrong-serves", sum(o.wrong for o in found.values()), "answers", 0, "==", served),
         Figure(
             "bad-model-fall-back", max(backs.values(), default=float("inf")), "s, longest", 2.0, "<", backs, note=limits
         ),
         Figure("bad-model-gap", max(gaps.values()), "s, longest", 2.0, "<", gaps, note=limits),
     ]
-
-
-_DEATHS = (
-    "models run in the agent's process: one that crashes it on live input alone costs three starts, then is marked bad"
-)
 
 
 # --- one board, in processes of their own ---
@@ -205,9 +198,8 @@ def _judged(refused: SlotReported | None, served: Sequence[Served], bad: Bad) ->
     good = [s for s in served if s.version == "good"]
     answers = [s.at for s in served if s.outputs is not None]
     gap = max((b - a for a, b in itertools.pairwise(answers)), default=0.0)
-    hung = (
-        bad.code == "Timeout" and bad.golden_x is not None
-    )  # its own answers never come: nobody has any until the flip
+    # One that hangs on live input answers nothing itself: the gap is how long its input waited for the good model.
+    hung = bad.code == "Timeout" and bad.golden_x is not None
     return Outcome(
         refused.code if refused else "no refusal",
         gap if hung else _back_s(served),

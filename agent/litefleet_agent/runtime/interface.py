@@ -39,6 +39,10 @@ class LoadedModel(Protocol):
         """Inputs and outputs as the engine has them."""
         ...
 
+    def rss_bytes(self) -> int | None:
+        """Resident memory of the process that the model runs in; None where the system doesn't tell."""
+        ...
+
     def infer(self, inputs: list[Tensor]) -> list[Tensor]:
         """Run once. Tensors have the signature's shapes, the batch of 1 included; float32, quantized inside.
 

@@ -14,6 +14,7 @@ import ai_edge_litert
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 
+from litefleet_agent.health import rss_bytes
 from litefleet_agent.runtime.interface import ModelError, Tensor, Write, at_once
 from litefleet_agent.runtime.quantization import dequantized, quantized
 from litefleet_protocol.codes import Code
@@ -59,6 +60,10 @@ class LiteRTModel:
     def signature(self) -> Signature:
         """Inputs and outputs as the file has them."""
         return self._signature
+
+    def rss_bytes(self) -> int | None:
+        """Of this process."""
+        return rss_bytes()
 
     def infer(self, inputs: list[Tensor]) -> list[Tensor]:
         """Run once."""

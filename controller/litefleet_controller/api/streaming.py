@@ -34,37 +34,59 @@ def ends_of(request: Request, deps: ApiDependencies) -> list[End]:
     return [revoked, deps.closing.wait]
 
 
-class LinesResponse(Response):
-    """The stream."""
+class StreamedResponse(Response):
+    """Sends what `pump` sends.
 
-    def __init__(self, parts: AsyncIterator[bytes], ends: Sequence[End]) -> None:
+    An own Response: a generic one can't end for reasons that have nothing to do with the stream, nor notice a client
+    that is silent and gone.
+    """
+
+    def __init__(self, ends: Sequence[End], timeout_s: float | None = None) -> None:
         super().__init__(media_type="application/json", headers={"Cache-Control": "no-cache, private"})
         del self.headers["content-length"]
-        self._parts = parts
         self._ends = ends
+        self._timeout_s = timeout_s
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - the ASGI signature
+    async def pump(self, send: Send) -> None:
+        """Send the stream; it ends when this returns."""
+        raise NotImplementedError
+
+    def beside(self, send: Send) -> Sequence[Coroutine[Any, Any, None]]:  # noqa: ARG002 - for those who send more
+        """What else is sent meanwhile; the stream doesn't end with it."""
+        return ()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve it."""
         await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
         await send(part(b""))  # an empty part makes the server send the headers now, not with the first line
-        tasks = [
-            asyncio.create_task(self._pump(send), name="lines-pump"),
-            asyncio.create_task(gone(receive), name="lines-gone"),
-            *(asyncio.create_task(end(), name="lines-end") for end in self._ends),
+        ending = [
+            asyncio.create_task(self.pump(send), name="stream-pump"),
+            asyncio.create_task(_gone(receive), name="stream-gone"),
+            *(asyncio.create_task(end(), name="stream-end") for end in self._ends),
         ]
+        tasks = [*ending, *(asyncio.create_task(more, name="stream-beside") for more in self.beside(send))]
         try:
-            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(ending, timeout=self._timeout_s, return_when=asyncio.FIRST_COMPLETED)
         finally:
             for task in tasks:
                 task.cancel()
             ended = await asyncio.gather(*tasks, return_exceptions=True)
         fault = ended[0]
         if isinstance(fault, Exception) and not isinstance(fault, OSError):
-            log.error("stream_failed", exc_info=fault)
+            log.error("stream_failed", path=scope.get("path"), exc_info=fault)
         with contextlib.suppress(OSError):
             await send(part(b"", more=False))
 
-    async def _pump(self, send: Send) -> None:
+
+class LinesResponse(StreamedResponse):
+    """Lines as they come about."""
+
+    def __init__(self, parts: AsyncIterator[bytes], ends: Sequence[End]) -> None:
+        super().__init__(ends)
+        self._parts = parts
+
+    async def pump(self, send: Send) -> None:
+        """Send them."""
         async for lines in self._parts:
             await send(part(lines))
 
@@ -74,7 +96,7 @@ def part(body: bytes, *, more: bool = True) -> dict[str, object]:
     return {"type": "http.response.body", "body": body, "more_body": more}
 
 
-async def gone(receive: Receive) -> None:
+async def _gone(receive: Receive) -> None:
     """Returns when the client has gone."""
     while (await receive())["type"] != "http.disconnect":
         pass

@@ -1,29 +1,26 @@
 """A watch as an HTTP answer: newline-delimited events until the client goes, time is up, or the server stops.
 
 The store encodes an object once; every watcher of whole objects sends those bytes in a thin frame, so that a hundred
-watchers cost little more than one. An own Response, because a generic streaming one can neither end at a deadline nor
-notice a client that is silent and gone.
+watchers cost little more than one.
 """
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import msgspec
-import structlog
-from starlette.responses import Response
-from starlette.types import Receive, Scope, Send
+from starlette.types import Send
 
 from litefleet_controller.api.errors import ApiError, status_of
 from litefleet_controller.api.forms import ListMeta, Renderer
 from litefleet_controller.api.interface import Reader
 from litefleet_controller.api.options import ListOptions
-from litefleet_controller.api.streaming import End, gone, part
+from litefleet_controller.api.streaming import End, StreamedResponse, part
 from litefleet_controller.store.errors import StoreError
 from litefleet_controller.store.interface import Event, EventType, Record
 
-log = structlog.get_logger()
 BOOKMARK_INTERVAL_S = 60.0
 LAST_BOOKMARK_S = 2.0
 """Before the time is up, so that the client's next watch begins late."""
@@ -74,44 +71,23 @@ class Framer:
         return msgspec.json.encode({"type": "ERROR", "object": error.status()}) + b"\n"
 
 
-class WatchResponse(Response):
-    """The stream. Begins with the current objects where the options ask for them; ends when one of `ends` returns."""
+class WatchResponse(StreamedResponse):
+    """The stream. Begins with the current objects where the options ask for them."""
 
     def __init__(self, reader: Reader, options: ListOptions, framer: Framer, ends: Sequence[End]) -> None:
-        super().__init__(media_type="application/json", headers={"Cache-Control": "no-cache, private"})
-        del self.headers["content-length"]
+        super().__init__(ends, options.timeout_s)
         self._reader = reader
         self._options = options
         self._framer = framer
-        self._ends = ends
         self._seen = options.version or 0
         self._first = True
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - the ASGI signature
-        """Serve it."""
-        await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
-        await send(part(b""))  # an empty part makes the server send the headers now, not with the first event
-        tasks = [
-            asyncio.create_task(self._pump(send), name="watch-pump"),
-            asyncio.create_task(gone(receive), name="watch-gone"),
-            *(asyncio.create_task(end(), name="watch-end") for end in self._ends),
-        ]
-        ending = list(tasks)
-        if self._options.bookmarks:
-            tasks.append(asyncio.create_task(self._bookmarks(send), name="watch-bookmarks"))
-        try:
-            await asyncio.wait(ending, timeout=self._options.timeout_s, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for task in tasks:
-                task.cancel()
-            ended = await asyncio.gather(*tasks, return_exceptions=True)
-        fault = ended[0]
-        if isinstance(fault, Exception) and not isinstance(fault, OSError):
-            log.error("watch_failed", kind=self._options.query.kind, exc_info=fault)
-        with contextlib.suppress(OSError):
-            await send(part(b"", more=False))
+    def beside(self, send: Send) -> Sequence[Coroutine[Any, Any, None]]:
+        """Bookmarks."""
+        return (self._bookmarks(send),) if self._options.bookmarks else ()
 
-    async def _pump(self, send: Send) -> None:
+    async def pump(self, send: Send) -> None:
+        """Send what there is, then what happens."""
         try:
             since = await self._initial(send)
             events = self._reader.watch(self._options.query, since)

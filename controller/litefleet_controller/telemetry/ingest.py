@@ -15,18 +15,17 @@ from datetime import datetime
 from typing import Any, Protocol
 
 import structlog
-from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 
 from litefleet_controller.store.database import Database
 from litefleet_controller.telemetry.decode import decode_window, is_untrusted
 from litefleet_controller.telemetry.floors import Boot, Floors
 from litefleet_controller.telemetry.rows import Row, insert_windows, read_floors, row_of, write_floors
+from litefleet_controller.telemetry.seldom import Seldom
+from litefleet_controller.telemetry.storing import store_at_last
 from litefleet_protocol.errors import ProtocolError
 from litefleet_protocol.messages import Ack
 
 log = structlog.get_logger(__name__)
-
-_LOG_EVERY_S = 10.0
 
 
 class Place(Protocol):
@@ -96,7 +95,7 @@ class TelemetryIngest:
         self._some = asyncio.Event()
         self._enough = asyncio.Event()
         self._floors = Floors()
-        self._silent_until: dict[str, float] = {}
+        self._seldom = Seldom(monotonic)
         self.dropped: Counter[str] = Counter()
         """Whole windows not stored, by reason."""
         self.bad: Counter[str] = Counter()
@@ -125,7 +124,7 @@ class TelemetryIngest:
                     await self._enough.wait()
             rows = await self._rows(self._next_batch())
             if rows:
-                await self._store_at_last(rows)
+                await store_at_last(rows, self._store, self._give_up, backoff_s=self._batching.backoff_s)
 
     def _next_batch(self) -> list[_Arrival]:
         batch = [self._queue.popleft() for _ in range(min(len(self._queue), self._batching.rows))]
@@ -170,32 +169,6 @@ class TelemetryIngest:
             clock_untrusted=is_untrusted(window, arrival.at.timestamp()),
         )
 
-    async def _store_at_last(self, rows: Sequence[Row]) -> None:
-        """Store, however long it takes: meanwhile the queue fills, then drops, and nothing is acknowledged."""
-        wait, longest = self._batching.backoff_s
-        while True:
-            try:
-                await self._store(rows)
-            except (DataError, IntegrityError) as e:
-                await self._store_without_the_bad_one(rows, e)
-                return
-            except Exception as e:
-                # Locked, full, gone: whatever it is, boards keep their windows until it is over.
-                log.exception("telemetry_unstored", rows=len(rows), error=type(e).__name__, again_in_s=wait)
-                await asyncio.sleep(wait)
-                wait = min(longest, wait * 2)
-            else:
-                return
-
-    async def _store_without_the_bad_one(self, rows: Sequence[Row], error: DBAPIError) -> None:
-        """The database will never take one of `rows` (PostgreSQL no NUL, say): no board's window shall wait for it."""
-        if len(rows) == 1:
-            self._drop("Unstorable", rows[0]["device"], str(error.orig))
-            return
-        half = len(rows) // 2
-        await self._store_at_last(rows[:half])
-        await self._store_at_last(rows[half:])
-
     async def _store(self, rows: Sequence[Row]) -> None:
         sequences: dict[Boot, list[int]] = {}
         for row in rows:
@@ -213,9 +186,12 @@ class TelemetryIngest:
             if floor.sequence >= 0:
                 self._ack(device, Ack(boot_id=boot_id, sequence=floor.sequence))
 
+    def _give_up(self, row: Row, reason: str) -> None:
+        self._drop("Unstorable", row["device"], reason)
+
     def _drop(self, reason: str, device: str, message: str) -> None:
         self.dropped[reason] += 1
-        if self._may_speak(reason):
+        if self._seldom.may_speak(reason):
             details: dict[str, Any] = {"device": device, "message": message, "so_far": self.dropped[reason]}
             log.warning("telemetry_dropped", reason=reason, **details)
 
@@ -223,13 +199,5 @@ class TelemetryIngest:
         """Count what was bad in a window that is stored all the same."""
         self.bad.update(bad)
         for code in bad:
-            if self._may_speak(code):
+            if self._seldom.may_speak(code):
                 log.warning("telemetry_samples_left_out", code=code, device=device, so_far=self.bad[code])
-
-    def _may_speak(self, about: str) -> bool:
-        """Whether it is time for another log line about this: a board that errs does so in every window."""
-        now = self._monotonic()
-        if now < self._silent_until.get(about, 0.0):
-            return False
-        self._silent_until[about] = now + _LOG_EVERY_S
-        return True

@@ -235,7 +235,7 @@ async def test_a_client_that_goes_away_leaves_no_watch_behind(world: World, live
 
 
 def _open_watches() -> int:
-    return sum(task.get_name() == "watch-pump" for task in asyncio.all_tasks())
+    return sum(task.get_name() == "stream-pump" for task in asyncio.all_tasks())
 
 
 async def _until(condition: Any) -> None:

@@ -13,11 +13,12 @@ from dataclasses import dataclass
 from datetime import datetime
 
 import structlog
-from sqlalchemy.exc import DataError, IntegrityError
 
 from litefleet_controller.store.database import Database
 from litefleet_controller.telemetry.boardlog.rows import Row, bound, insert, row_of
 from litefleet_controller.telemetry.ingest import Places
+from litefleet_controller.telemetry.seldom import Seldom
+from litefleet_controller.telemetry.storing import store_at_last
 from litefleet_protocol import codec
 from litefleet_protocol.codes import Code
 from litefleet_protocol.errors import ProtocolError
@@ -25,8 +26,6 @@ from litefleet_protocol.limits import MAX_LOG_BYTES, MAX_LOG_ENTRIES
 from litefleet_protocol.messages import Ack, DeviceLog, Stream
 
 log = structlog.get_logger(__name__)
-
-_LOG_EVERY_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,11 +78,10 @@ class LogIngest:
         self._ack = ack
         self._clock = clock
         self._limits = limits
-        self._monotonic = monotonic
         self._queue: deque[_Arrival] = deque()
         self._queued: Counter[str] = Counter()
         self._some = asyncio.Event()
-        self._silent_until: dict[str, float] = {}
+        self._seldom = Seldom(monotonic)
         self.dropped: Counter[str] = Counter()
         """Messages not stored, by reason."""
 
@@ -104,7 +102,7 @@ class LogIngest:
             await asyncio.sleep(self._limits.wait_s)
             messages = await self._read(self._next_batch())
             if messages:
-                await self._store_at_last(messages)
+                await store_at_last(messages, self._store, self._give_up, backoff_s=self._limits.backoff_s)
 
     def _next_batch(self) -> list[_Arrival]:
         batch = [self._queue.popleft() for _ in range(min(len(self._queue), self._limits.batch))]
@@ -141,31 +139,10 @@ class LogIngest:
         ack = Ack(boot_id=last.boot_id, sequence=last.sequence, stream=Stream.LOG)
         return _Message(arrival.device, place.namespace, rows, ack)
 
-    async def _store_at_last(self, messages: Sequence[_Message]) -> None:
-        """Store, however long it takes: meanwhile the queue fills, then drops, and nothing is acknowledged."""
-        wait, longest = self._limits.backoff_s
-        while True:
-            try:
-                await self._store(messages)
-            except (DataError, IntegrityError) as e:
-                await self._store_without_the_bad_one(messages, str(e.orig))
-                return
-            except Exception as e:
-                log.exception("device_log_unstored", messages=len(messages), error=type(e).__name__, again_in_s=wait)
-                await asyncio.sleep(wait)
-                wait = min(longest, wait * 2)
-            else:
-                return
-
-    async def _store_without_the_bad_one(self, messages: Sequence[_Message], reason: str) -> None:
-        """The database will never take one of them. It is acknowledged all the same: else its board would be stuck."""
-        if len(messages) == 1:
-            self._drop("Unstorable", messages[0].device, reason)
-            self._ack(messages[0].device, messages[0].ack)
-            return
-        half = len(messages) // 2
-        await self._store_at_last(messages[:half])
-        await self._store_at_last(messages[half:])
+    def _give_up(self, message: _Message, reason: str) -> None:
+        """It is acknowledged all the same: else its board would be stuck."""
+        self._drop("Unstorable", message.device, reason)
+        self._ack(message.device, message.ack)
 
     async def _store(self, messages: Sequence[_Message]) -> None:
         async with self._database.writing() as session:
@@ -177,9 +154,7 @@ class LogIngest:
 
     def _drop(self, reason: str, device: str, message: str) -> None:
         self.dropped[reason] += 1
-        now = self._monotonic()
-        if now >= self._silent_until.get(reason, 0.0):
-            self._silent_until[reason] = now + _LOG_EVERY_S
+        if self._seldom.may_speak(reason):
             log.warning(
                 "device_log_dropped", reason=reason, device=device, message=message, so_far=self.dropped[reason]
             )
