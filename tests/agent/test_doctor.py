@@ -192,6 +192,13 @@ def test_a_certificate_that_soon_expires_is_a_warning(world):
     assert statuses(papers.papers(patient(world))) == ["ok", "warn", "ok"]
 
 
+@pytest.mark.parametrize("wall", [12.0, 1_772_000_000.0, 2_872_000_000.0])
+def test_a_certificate_without_an_end_is_good_by_any_clock(world, wall):
+    end = dt.datetime(9999, 12, 31, 23, 59, 59, tzinfo=dt.UTC).timestamp()
+    finding = papers.dates("the board's", 0.0, end, patient(world, wall=wall))
+    assert (finding.status, "no end" in finding.why) == ("ok", True)
+
+
 def test_a_key_of_another_certificate(world):
     _, key = world.authority.issue(DEVICE)
     (world.state_dir / "identity" / "key.pem").write_text(key)

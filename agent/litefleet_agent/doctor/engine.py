@@ -16,7 +16,7 @@ TIMEOUT_S = 60.0
 
 
 def engine(_patient: Patient) -> list[Finding]:
-    """LiteRT, and what it runs on."""
+    """LiteRT."""
     todo = "reinstall ai-edge-litert for this processor and this Python"
     try:
         done = subprocess.run(
@@ -29,4 +29,4 @@ def engine(_patient: Patient) -> list[Finding]:
     if done.returncode:
         return [fail("runtime", f"LiteRT doesn't load: {done.stderr.strip().rpartition(chr(10))[2][:300]}", todo)]
     others = " (libedgetpu is installed; this agent doesn't use it)" if ctypes.util.find_library("edgetpu") else ""
-    return [ok("runtime", f"LiteRT {done.stdout.strip()}, delegate XNNPACK on the processor{others}")]
+    return [ok("runtime", f"LiteRT {done.stdout.strip()}, on the processor{others}")]

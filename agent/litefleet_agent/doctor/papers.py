@@ -11,6 +11,8 @@ from litefleet_agent.identity import Identity
 from litefleet_agent.link import tls_context
 
 SOON_S = 30 * 86_400.0
+ENDLESS = 253_402_214_400.0
+"""9999-12-31, which stands for no end (RFC 5280, 4.1.2.5), in Unix seconds."""
 _AGAIN = "enroll again: litefleet-agent enroll --force, with a token of 'litefleet device token create'"
 
 
@@ -38,11 +40,14 @@ def _certificates(patient: Patient, who: Identity) -> list[Finding]:
     except (AgentError, OSError, UnicodeDecodeError) as e:
         return [fail("certificate", f"it can't be read: {e}", "see that the package cryptography is whole")]
     return [
-        _dates(f"the {of}'s", span.not_before, span.not_after, patient) for of, span in zip(files, seen, strict=True)
+        dates(f"the {of}'s", span.not_before, span.not_after, patient) for of, span in zip(files, seen, strict=True)
     ]
 
 
-def _dates(of: str, begins: float, ends: float, patient: Patient) -> Finding:
+def dates(of: str, begins: float, ends: float, patient: Patient) -> Finding:
+    """Whether a certificate is good now; `begins` and `ends` in Unix seconds."""
+    if begins <= 0 and ends >= ENDLESS:
+        return ok("certificate", f"{of} has no end, and hangs on no clock")
     good = f"{of} is good from {_day(begins)} to {_day(ends)}"
     if not patient.clock_trusted:
         return warn("certificate", f"{good}; this board's clock can't say whether that is now", "set the clock")
