@@ -140,11 +140,11 @@ class HotSlot:
         """
         generation = self._enter()
         try:
-            answer = self._run(generation, raw)
+            answer, handover_ms = self._run(generation, raw)
         except ModelError as e:
             failed = e
         else:
-            self._tell_answered(generation, answer)
+            self._tell_answered(generation.number, answer, handover_ms)
             return answer
         finally:
             generation.busy_since = None
@@ -157,13 +157,13 @@ class HotSlot:
         if stand_in is None or not stand_in.lock.acquire(timeout=self._hang_s):
             raise failed
         try:
-            answer = self._run(stand_in, raw)
+            answer, handover_ms = self._run(stand_in, raw)
         except ModelError:
             raise failed from None
         finally:
             stand_in.busy_since = None
             stand_in.lock.release()
-        self._tell_answered(stand_in, answer)
+        self._tell_answered(stand_in.number, answer, handover_ms)
         return answer
 
     def _enter(self) -> Generation:
@@ -175,7 +175,8 @@ class HotSlot:
             if generation.lock.acquire(timeout=_LOCK_PATIENCE_S):
                 return generation
 
-    def _run(self, generation: Generation, raw: NDArray[Any]) -> Answer:
+    def _run(self, generation: Generation, raw: NDArray[Any]) -> tuple[Answer, float]:
+        """The answer, and how many of its milliseconds are the way to a model on trial and back. Under its lock."""
         generation.busy_since = started = self._clock()
         write = generation.prepare.in_place(raw)
         if write is not None:
@@ -185,7 +186,7 @@ class HotSlot:
         reading = read(outputs, generation.manifest.postprocess)
         if generation.abandoned:
             raise ModelError(Code.TIMEOUT, f"an inference of {generation.version} came back too late")
-        return Answer(
+        answer = Answer(
             label=reading.label,
             confidence=reading.confidence,
             outputs=outputs,
@@ -193,16 +194,17 @@ class HotSlot:
             artifact=generation.artifact,
             latency_ms=(self._clock() - started) * 1000,
         )
+        return answer, generation.model.handover_s * 1000
 
-    def _tell_answered(self, generation: Generation, answer: Answer) -> None:
+    def _tell_answered(self, number: int, answer: Answer, handover_ms: float) -> None:
         observation = Observation(
-            generation.number,
+            number,
             answer.artifact,
             answer.version,
-            answer.latency_ms - generation.model.handover_s * 1000,
+            answer.latency_ms - handover_ms,
             answer.label,
             answer.confidence,
-            self._gap_ms(generation.number),
+            self._gap_ms(number),
         )
         for observer in self._observers:
             observer.answered(observation)

@@ -54,7 +54,8 @@ class TrialModel:
         self._signature = signature
         self._patience_s = patience_s
         self._exchange: Exchange = open_exchange(child.memory, signature)
-        self._ended: ModelError | None = None
+        self._end: Verdict | None = None
+        """Why it answers nothing any more."""
         self.handover_s = 0.0
         child.channel.settimeout(patience_s)
 
@@ -82,14 +83,15 @@ class TrialModel:
         return self._run()
 
     def _run(self) -> list[Tensor]:
-        if self._ended is not None:
-            raise self._ended
+        if self._end is not None:
+            raise _error(self._end)
         began = time.perf_counter()
         try:
             self._child.channel.send(RUN)
             reply = self._child.channel.recv(_MAX_REPLY_BYTES)
         except TimeoutError:
-            raise self._end(Code.TIMEOUT, f"no answer to a live input within {self._patience_s:.2g} s") from None
+            late = f"no answer to a live input within {self._patience_s:.2g} s"
+            raise self._ended(Verdict(str(Code.TIMEOUT), late)) from None
         except OSError:
             reply = b""
         if reply.startswith(DONE):
@@ -98,15 +100,18 @@ class TrialModel:
                 dequantized(v.copy(), s) for v, s in zip(self._exchange.outputs, self._signature.outputs, strict=True)
             ]
         if not reply:
-            verdict = self._child.death("it crashed on a live input with")
-            raise self._end(verdict.code, verdict.message)
-        failed = msgspec.json.decode(reply, type=Verdict)
-        raise ModelError(Code(failed.code), failed.message)
+            raise self._ended(self._child.death("it crashed on a live input with"))
+        raise _error(msgspec.json.decode(reply, type=Verdict))
 
-    def _end(self, code: str, message: str) -> ModelError:
-        self._ended = ModelError(Code(code), message)
+    def _ended(self, why: Verdict) -> ModelError:
+        self._end = why
         self._child.end()
-        return self._ended
+        return _error(why)
+
+
+def _error(verdict: Verdict) -> ModelError:
+    """A new one each time: one that is raised again and again gathers all frames that it came through."""
+    return ModelError(Code(verdict.code), verdict.message)
 
 
 class _Child:

@@ -63,10 +63,13 @@ def test_outputs_stay_what_they_were_when_the_next_input_comes(tmp_path, key):
 
 def test_crash_on_a_live_input_names_the_signal_and_every_later_inference_says_so(tmp_path, key):
     trial, _ = ill(tmp_path, key, crashes, np.full((2, 4), 2.0, np.float32))
-    for _ in range(2):
+    depths = []
+    for _ in range(3):
         with pytest.raises(ModelError, match="SIGFPE") as caught:
             trial.infer([np.full((1, 4), -3e9, np.float32)])
         assert caught.value.code == "ModelCrashed"
+        depths.append(len(caught.traceback))
+    assert depths[2] <= depths[0], "what is raised again must not keep every input that it was raised for"
 
 
 def test_hang_on_a_live_input_is_over_when_a_hundred_times_the_slowest_sample_is(tmp_path, key):
