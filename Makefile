@@ -33,12 +33,12 @@ format: setup
 	@$(BIN)/ruff format
 
 bench: setup
-	@$(BIN)/python -m tests.benchmarks $(ARGS)
+	@$(BIN)/python -m tests.benchmarks --keep $(ARGS)
 
 faults: setup
 	@scripts/get-cc
 	@scripts/get-iproute2
-	@$(BIN)/python -m tests.faults $(ARGS)
+	@$(BIN)/python -m tests.faults --keep $(ARGS)
 
 clean:
 	rm -rf .venv .cache

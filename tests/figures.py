@@ -1,12 +1,15 @@
 """The one form of measured figures, for benchmarks and faults: what they report, and how they are run and written down.
 
 A measure is run whole (`python -m tests.benchmarks NAME --json`) or as a short sample with the same seed (`--sample`),
-which is what `make test` does.
+which is what `make test` does. What ran whole can be kept (`--keep`): as JSON lines, one a figure, and as the page that
+is drawn from all of them. Each measure is kept when it ends, so hours of faults may be run in pieces, or cut short.
 """
 
 import argparse
+import datetime as dt
 import json
 import operator
+import os
 import platform
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -45,7 +48,7 @@ class Figure:
             "met": self.met,
             "sides": {k: round(v, 6) for k, v in self.sides.items()},
             "seed": self.seed,
-            "conditions": f"{platform.machine()}, Python {platform.python_version()}"
+            "conditions": f"{os.cpu_count()} cores {platform.machine()}, Python {platform.python_version()}"
             + (f"; {self.note}" if self.note else ""),
         }
 
@@ -66,26 +69,73 @@ class UnavailableError(Exception):
 Measure = Callable[[Run], Sequence[Figure]]
 
 
-def main(module: str, measures: Mapping[str, Measure], page: Path, title: str, preface: str) -> None:
-    """Run measures by name, all of them without a name; then, when all ran whole, write `page`."""
-    parser = argparse.ArgumentParser(prog=f"python -m {module}", description=main.__doc__)
+@dataclass(frozen=True, slots=True)
+class Book:
+    """Where the figures of a family of measures are kept."""
+
+    module: str
+    """What runs them: `python -m MODULE NAME`."""
+    title: str
+    preface: str
+    page: Path
+
+    @property
+    def lines(self) -> Path:
+        """One JSON object a figure, with `measure` and `date` beside what Figure.json has."""
+        return self.page.with_suffix(".jsonl")
+
+    def keep(self, measures: Mapping[str, Measure], name: str, figures: Sequence[Figure]) -> None:
+        """Put the figures of measure `name` in the place of its older ones, and draw the page anew."""
+        today = dt.datetime.now(dt.UTC).date().isoformat()
+        kept = {measure: [line for line in self._read() if line["measure"] == measure] for measure in measures}
+        kept[name] = [{"measure": name, "date": today, **figure.json()} for figure in figures]
+        self.lines.write_text("".join(f"{json.dumps(line)}\n" for lines in kept.values() for line in lines), "utf-8")
+        self.page.write_text(self._drawn(measures, kept), "utf-8")
+
+    def _read(self) -> list[dict[str, Any]]:
+        if not self.lines.exists():
+            return []
+        return [json.loads(line) for line in self.lines.read_text("utf-8").splitlines()]
+
+    def _drawn(self, measures: Mapping[str, Measure], kept: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
+        text = [f"# {self.title}", "", self.preface]
+        for name, lines in kept.items():
+            if not lines:
+                continue
+            text += ["", f"## {name}", "", (sys.modules[measures[name].__module__].__doc__ or "").strip()]
+            text += ["", "| figure | measured | goal | met | made of |", "|---|---|---|---|---|"]
+            text += [_row(line) for line in lines]
+            conditions = "; ".join(dict.fromkeys(line["conditions"] for line in lines))
+            seeds = {line["seed"] for line in lines} - {None}
+            seed = f"; seed {seeds.pop()}" if len(seeds) == 1 else ""
+            text += [
+                "",
+                f"Again with `python -m {self.module} {name}`. Measured on {lines[0]['date']}: {conditions}{seed}.",
+            ]
+        return "\n".join([*text, ""])
+
+
+def main(book: Book, measures: Mapping[str, Measure]) -> None:
+    """Run measures by name, all of them without a name."""
+    parser = argparse.ArgumentParser(prog=f"python -m {book.module}", description=main.__doc__)
     parser.add_argument("names", nargs="*", choices=[[], *measures], metavar="NAME", help=", ".join(measures))
     parser.add_argument("--json", action="store_true", help="one JSON object a figure")
     parser.add_argument("--sample", action="store_true", help="a short run, whose figures count for nothing")
+    parser.add_argument("--keep", action="store_true", help=f"keep the figures, and draw docs/{book.page.name} anew")
     parser.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()
-    figures = []
+    if arguments.sample and arguments.keep:
+        parser.error("a sample's figures count for nothing: run it whole to keep them")
     for name in arguments.names or measures:
         try:
-            measured = measures[name](Run(arguments.seed, arguments.sample))
+            figures = measures[name](Run(arguments.seed, arguments.sample))
         except UnavailableError as e:
             print(f"{name} can't be measured here: {e}", file=sys.stderr, flush=True)
             continue
-        for figure in measured:
-            figures.append((name, figure))
+        for figure in figures:
             print(json.dumps(figure.json()) if arguments.json else _line(figure), flush=True)
-    if not arguments.names and not arguments.sample:
-        page.write_text(_page(module, title, preface, figures), "utf-8")
+        if arguments.keep:
+            book.keep(measures, name, figures)
 
 
 def _line(f: Figure) -> str:
@@ -98,12 +148,7 @@ def _number(value: float) -> str:
     return f"{value:.0f}" if abs(value) >= 1000 else f"{value:.4g}"
 
 
-def _page(module: str, title: str, preface: str, figures: Sequence[tuple[str, Figure]]) -> str:
-    rows = [
-        f"| {f.name} | {_number(f.value)} {f.unit} | {f.comparison} {_number(f.goal)} | {'yes' if f.met else '**no**'} "
-        f"| {', '.join(f'{k} {_number(v)}' for k, v in f.sides.items())} | `python -m {module} {name}` "
-        f"| {f.json()['conditions']}{'' if f.seed is None else f'; seed {f.seed}'} |"
-        for name, f in figures
-    ]
-    head = ["| figure | measured | goal | met | sides | again with | conditions |", "|---|---|---|---|---|---|---|"]
-    return "\n".join([f"# {title}", "", preface, "", *head, *rows, ""])
+def _row(line: Mapping[str, Any]) -> str:
+    sides = ", ".join(f"{name} {_number(value)}" for name, value in line["sides"].items())
+    met = "yes" if line["met"] else "**no**"
+    return f"| {line['name']} | {_number(line['value'])} {line['unit']} | {line['goal']} | {met} | {sides} |"

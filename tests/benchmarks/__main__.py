@@ -1,15 +1,17 @@
-"""`python -m tests.benchmarks [NAME ...] [--json] [--sample]`; writes docs/benchmarks.md when all ran."""
+"""`python -m tests.benchmarks [NAME ...] [--json] [--sample] [--keep]`."""
 
 from pathlib import Path
 
 from tests.benchmarks import BENCHMARKS
-from tests.figures import main
+from tests.figures import Book, main
 
 if __name__ == "__main__":
     main(
-        "tests.benchmarks",
+        Book(
+            "tests.benchmarks",
+            "Benchmarks",
+            "Written by `make bench`, with nothing else running: absolutes hang on the machine, ratios less so.",
+            Path(__file__).parents[2] / "docs" / "benchmarks.md",
+        ),
         BENCHMARKS,
-        Path(__file__).parents[2] / "docs" / "benchmarks.md",
-        "Benchmarks",
-        "Written by `make bench`. Two cores, nothing else running; absolutes hang on the machine, ratios less so.",
     )
