@@ -13,6 +13,7 @@ from msgspec import Struct
 
 from litefleet_controller.artifacts.durable import write_file
 from litefleet_controller.convert.interface import RecipeName, SourceFormat
+from litefleet_controller.resources.recipe import Recipe
 from litefleet_protocol.tensors import Preprocess, Signature
 
 
@@ -56,6 +57,7 @@ class VariantKey(Struct, frozen=True, kw_only=True):
 
     frozen: FrozenKey
     recipe: RecipeName
+    how: Recipe
     calibration: str | None
     calibration_samples: int
 

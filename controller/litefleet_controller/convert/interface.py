@@ -9,7 +9,8 @@ from typing import Literal, Protocol
 
 from litefleet_protocol.tensors import Postprocess, Preprocess, Signature
 
-RecipeName = Literal["float32", "float16", "dynamic-int8", "int8"]
+RecipeName = str
+"""A file in resources/recipes."""
 SourceFormat = Literal["keras", "savedModel", "tflite"]
 
 

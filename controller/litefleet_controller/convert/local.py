@@ -25,6 +25,7 @@ from litefleet_controller.convert.pool import WorkerPool
 from litefleet_controller.convert.rungs import Listener, Rung, Rungs
 from litefleet_controller.convert.tasks import CALIBRATION_MISSING, Stage
 from litefleet_controller.convert.toolchain import installed_toolchain
+from litefleet_controller.resources.recipe import recipes
 
 
 class LocalConverter:
@@ -50,9 +51,13 @@ class LocalConverter:
         reported = _Monotonic(progress)
         refused: list[RefusedRung] = []
         for recipe in request.ladder:
-            # A .tflite file may be int8 already; who looks at it knows.
-            if recipe == "int8" and request.calibration is None and request.source_format != "tflite":
-                refused.append(RefusedRung(recipe, "CalibrationMissing", CALIBRATION_MISSING))
+            # A .tflite file may be quantized already; who looks at it knows.
+            if (
+                recipes()[recipe].needs_calibration
+                and request.calibration is None
+                and request.source_format != "tflite"
+            ):
+                refused.append(RefusedRung(recipe, "CalibrationMissing", CALIBRATION_MISSING.format(recipe)))
                 continue
             rung = await self._rung(request, recipe, toolchain, reported.listener(recipe))
             if isinstance(rung.entry, RefusalEntry):
@@ -72,7 +77,7 @@ class LocalConverter:
     async def _rung(
         self, request: ConversionRequest, recipe: RecipeName, toolchain: dict[str, str], listener: Listener
     ) -> Rung:
-        is_calibrated = recipe == "int8"
+        how = recipes()[recipe]
         key = VariantKey(
             frozen=FrozenKey(
                 source=request.source,
@@ -82,8 +87,9 @@ class LocalConverter:
                 toolchain=toolchain,
             ),
             recipe=recipe,
-            calibration=request.calibration if is_calibrated else None,
-            calibration_samples=request.calibration_samples if is_calibrated else 0,
+            how=how,
+            calibration=request.calibration if how.needs_calibration else None,
+            calibration_samples=request.calibration_samples if how.needs_calibration else 0,
         )
         return await self._rungs.make(key, listener)
 

@@ -120,6 +120,7 @@ class Rungs:
                 task = Quantize(
                     folder=folder,
                     recipe=key.recipe,
+                    how=key.how,
                     frozen=str(model),
                     answers=str(answers),
                     evaluation=str(evaluation),

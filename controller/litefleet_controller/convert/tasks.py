@@ -11,6 +11,7 @@ import msgspec
 from msgspec import Struct
 
 from litefleet_controller.convert.interface import RecipeName
+from litefleet_controller.resources.recipe import Recipe
 from litefleet_protocol.tensors import Preprocess, Signature
 
 MAX_FRAME_BYTES = 4 * 1024 * 1024
@@ -49,6 +50,7 @@ class Quantize(Struct, frozen=True, kw_only=True, tag="quantize"):
 
     folder: str
     recipe: RecipeName
+    how: Recipe
     frozen: str
     answers: str
     evaluation: str
@@ -104,7 +106,7 @@ class Failed(Struct, frozen=True, kw_only=True, tag="failed"):
 Task = Freeze | Inspect | Quantize
 Reply = Stage | Frozen | Variant | Refused | Failed
 
-CALIBRATION_MISSING = "int8 needs a calibration set, and the Model has none: set spec.calibration"
+CALIBRATION_MISSING = "{} needs a calibration set, and the Model has none: set spec.calibration"
 
 _encoder = msgspec.json.Encoder()
 task_decoder = msgspec.json.Decoder(Task)

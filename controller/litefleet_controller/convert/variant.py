@@ -19,17 +19,11 @@ from litefleet_controller.convert.preprocess import Floats
 from litefleet_controller.convert.quantize import quantize
 from litefleet_controller.convert.runner import Runner
 from litefleet_controller.convert.tasks import GOLDEN_FILE, MODEL_FILE, Quantize, RungError, Variant
+from litefleet_controller.resources.recipe import Tolerance
 from litefleet_protocol.limits import MAX_GOLDEN_BYTES
 
 _GOLDEN_SAMPLES = 4
 _NPZ_OVERHEAD_BYTES = 4096
-
-# How far boards may differ from this machine on the same file, as a share of the largest golden output (of 1.0 for
-# probabilities). Kernels for other processors round differently: in float32 by the order of additions, in float16
-# where the CPU computes in it, in int8 by some steps of the output's scale. A model with two swapped chunks is off by
-# tenths.
-_TOLERANCE: dict[RecipeName, float] = {"float32": 1e-3, "float16": 1e-2, "dynamic-int8": 5e-2, "int8": 2e-2}
-_INT8_STEPS = 4
 
 
 def make_variant(task: Quantize, stage: Callable[[str, int], None]) -> Variant:
@@ -44,18 +38,18 @@ def make_variant(task: Quantize, stage: Callable[[str, int], None]) -> Variant:
     input_shape = tuple(int(n) for n in _input_shape(frozen))
     calibration = None
     is_ready = _is_ready(frozen, task.recipe)
-    if task.recipe == "int8" and task.calibration is not None and not is_ready:
+    if task.how.needs_calibration and task.calibration is not None and not is_ready:
         stage("calibrating", 45)
         calibration = load_calibration(task.calibration, task.calibration_samples, task.preprocess, input_shape)
     stage("quantizing", 50)
-    model = frozen if is_ready else quantize(frozen, task.recipe, calibration)
+    model = frozen if is_ready else quantize(frozen, task.recipe, task.how, calibration)
     (folder / MODEL_FILE).write_bytes(model)
     stage("evaluating", 60)
     runner = Runner(folder / MODEL_FILE)
     evaluation = load_evaluation(task.evaluation, task.preprocess, input_shape, runner.classes)
     outputs = runner(evaluation.x, lambda share: stage("evaluating", 60 + int(38 * share)))
     _check_outputs(outputs[0], source)
-    tolerance = _tolerance(task.recipe, outputs[0], runner)
+    tolerance = _tolerance(task.how.tolerance, outputs[0], runner)
     golden, samples = _golden(evaluation.x, outputs)
     (folder / GOLDEN_FILE).write_bytes(golden)
     answers, expected = outputs[0].argmax(axis=1), source.argmax(axis=1)
@@ -100,11 +94,11 @@ def _check_outputs(got: Floats, source: Floats) -> None:
         raise RungError("BadOutput", f"the variant answers NaN or infinity for {bad} of {len(got)} samples")
 
 
-def _tolerance(recipe: RecipeName, outputs: Floats, runner: Runner) -> float:
+def _tolerance(tolerance: Tolerance, outputs: Floats, runner: Runner) -> float:
     quantization = runner.signature.outputs[0].quantization
-    steps = _INT8_STEPS * quantization.scale if quantization else 0.0
+    steps = tolerance.steps * quantization.scale if quantization else 0.0
     reach = max(1.0, float(np.abs(outputs[:_GOLDEN_SAMPLES]).max()))
-    return float(np.float32(max(_TOLERANCE[recipe] * reach, steps)))
+    return float(np.float32(max(tolerance.relative * reach, steps)))
 
 
 def _golden(x: Floats, outputs: list[Floats]) -> tuple[bytes, int]:

@@ -1,13 +1,21 @@
 """DeviceClass and Device: what kinds of board there are, and the boards."""
 
 from datetime import datetime
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field, WithJsonSchema
 
 from litefleet_controller.resources.meta import Label, Part, Status
+from litefleet_controller.resources.recipe import recipes
 
-Recipe = Literal["float32", "float16", "dynamic-int8", "int8"]
+
+def _check_recipe(name: str) -> str:
+    if name not in recipes():
+        raise ValueError(f"{name!r} is no recipe; there are {', '.join(recipes())}")
+    return name
+
+
+Recipe = Annotated[str, AfterValidator(_check_recipe), WithJsonSchema({"type": "string", "enum": list(recipes())})]
 
 
 class Accelerator(Part):

@@ -125,7 +125,7 @@ class TensorStatus(Part):
 class Variant(Part):
     """One converted, proven file."""
 
-    recipe: str = Field(description="How it was made: float32, float16, dynamic-int8 or int8.")
+    recipe: str = Field(description="How it was made: a name that the ladder of a DeviceClass may have.")
     artifact: Digest = Field(description="Digest of the signed artifact manifest that boards fetch.")
     digest: Digest = Field(description="Digest of the .tflite file.")
     size_bytes: int = Field(description="Size of the .tflite file.")

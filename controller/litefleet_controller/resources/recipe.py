@@ -1,0 +1,62 @@
+"""Recipe: how a variant is made of a model, as data. One documented file each in recipes/; adding one is adding a file.
+
+What is declared here convert/ carries out. Cheap to import: workers read recipes, too.
+"""
+
+from collections.abc import Mapping
+from functools import cache
+from importlib.resources import files
+from typing import Literal
+
+import msgspec
+from msgspec import Struct
+
+_SUFFIX = ".yaml"
+Activations = Literal["float32", "dynamic", "int8", "int16"]
+
+
+class Weights(Struct, frozen=True, forbid_unknown_fields=True):
+    """How the model's constants are stored."""
+
+    dtype: Literal["float32", "float16", "int8"]
+    granularity: Literal["tensor", "channel"] = "tensor"
+    """Whether a weight tensor has one scale, or one for each output channel."""
+
+
+class Tolerance(Struct, frozen=True, forbid_unknown_fields=True):
+    """How far a board's answers to the golden samples may be from this machine's, on the same file.
+
+    Kernels for other processors round differently: in float32 by the order of additions, in float16 where the CPU
+    computes in it, in int8 by some steps of the output's scale. A model with two swapped chunks is off by tenths.
+    """
+
+    relative: float
+    """Share of the largest golden output, or of 1.0 where that is larger."""
+    steps: int = 0
+    """Steps of a quantized output's scale, where that is more."""
+
+
+class Recipe(Struct, frozen=True, forbid_unknown_fields=True):
+    """What a file in recipes/ says."""
+
+    summary: str
+    """One line for people."""
+    weights: Weights
+    activations: Activations
+    """How numbers are computed: `dynamic` quantizes to int8 at every inference, int8 and int16 with fixed ranges."""
+    tolerance: Tolerance
+    edges: Literal["float32", "int8"] = "float32"
+    """What goes in and out."""
+
+    @property
+    def needs_calibration(self) -> bool:
+        """Whether activations have fixed ranges, which only sample inputs can tell."""
+        return self.activations in ("int8", "int16")
+
+
+@cache
+def recipes() -> Mapping[str, Recipe]:
+    """Every recipe by its name, the file's."""
+    folder = files(__package__) / "recipes"
+    named = sorted((f.name.removesuffix(_SUFFIX), f) for f in folder.iterdir() if f.name.endswith(_SUFFIX))
+    return {name: msgspec.yaml.decode(f.read_bytes(), type=Recipe) for name, f in named}

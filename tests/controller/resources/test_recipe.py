@@ -1,0 +1,32 @@
+"""Recipes: each file is one, and says what it is."""
+
+import msgspec
+import pytest
+
+from litefleet_controller.resources.device import DeviceClassSpec
+from litefleet_controller.resources.recipe import Recipe, recipes
+
+
+def test_every_file_is_a_recipe_with_a_line_for_people() -> None:
+    assert {"float32", "float16", "dynamic-int8", "int8"} <= set(recipes())
+    for name, recipe in recipes().items():
+        assert recipe.summary, name
+        assert 0 < recipe.tolerance.relative < 0.1, name
+
+
+def test_only_fixed_ranges_need_calibration() -> None:
+    assert {name for name, recipe in recipes().items() if recipe.needs_calibration} >= {"int8"}
+    assert not recipes()["dynamic-int8"].needs_calibration
+
+
+def test_a_file_with_a_word_too_many_is_refused() -> None:
+    with pytest.raises(msgspec.ValidationError, match="sparsty"):
+        msgspec.yaml.decode(
+            b"summary: x\nweights: {dtype: int8, sparsty: 1}\nactivations: int8\ntolerance: {relative: 0.01}",
+            type=Recipe,
+        )
+
+
+def test_a_ladder_with_an_unknown_recipe_is_told_which_there_are() -> None:
+    with pytest.raises(ValueError, match=r"'int9' is no recipe; there are .*dynamic-int8"):
+        DeviceClassSpec.model_validate({"variants": ["int9"]})
