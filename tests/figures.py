@@ -48,7 +48,7 @@ class Figure:
             "met": self.met,
             "sides": {k: round(v, 6) for k, v in self.sides.items()},
             "seed": self.seed,
-            "conditions": f"{os.cpu_count()} cores {platform.machine()}, Python {platform.python_version()}"
+            "conditions": f"{len(os.sched_getaffinity(0))} cores {platform.machine()}, Python {platform.python_version()}"
             + (f"; {self.note}" if self.note else ""),
         }
 
