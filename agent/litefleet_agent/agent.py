@@ -203,6 +203,7 @@ class Agent:
                     self._advance(event)
             case _:
                 if isinstance(item, ev.Connected):
+                    heap.give_back()  # what TLS and the client took while they came up: 5 MiB
                     self._parts.uplink.reconnected()
                 self._advance(item)
 

@@ -17,46 +17,26 @@ import ctypes
 import resource
 import signal
 import socket
-import struct
 import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
-from msgspec import Struct
 
 from litefleet_agent.fileio import Disk
 from litefleet_agent.slots import ArtifactFolder
+from litefleet_agent.verdict import DONE, TOOK, Verdict
 from litefleet_protocol import codec, envelope
 from litefleet_protocol.codes import Code
 from litefleet_protocol.limits import MAX_MANIFEST_BYTES
 from litefleet_protocol.messages import ArtifactManifest
-from litefleet_protocol.tensors import Signature
 
 if TYPE_CHECKING:
     from litefleet_agent.exchange import Exchange
     from litefleet_agent.runtime.litert import LiteRTModel
 
-RUN = b"R"
-DONE = b"D"
-TOOK = struct.Struct("<d")
-"""Seconds."""
 _MAX_STDERR_BYTES = 1024**2
-
-
-class Verdict(Struct, frozen=True):
-    """How it went; an empty code is good."""
-
-    code: str = ""
-    message: str = ""
-    samples: int = 0
-    worst: float = 0.0
-    """Largest absolute difference from a golden output."""
-    slowest_s: float = 0.0
-    """The longest inference."""
-    signature: Signature | None = None
-    """As the model itself has it, quantization included, when it is good."""
 
 
 def main() -> None:

@@ -76,6 +76,8 @@ def _run(given: argparse.Namespace) -> None:
     from litefleet_agent import config, heap
 
     heap.one_arena()
+    # numpy's BLAS starts a thread for each core when it is imported; nothing here multiplies matrices.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     settings = config.load(given.config)
     identity.load(Disk(), given.state_dir)
     from litefleet_agent.compose import compose, open_journal

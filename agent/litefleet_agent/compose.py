@@ -31,8 +31,8 @@ from litefleet_agent.slots import Slots
 from litefleet_agent.state import Pointers
 from litefleet_agent.swap import Builder, HotSlot
 from litefleet_agent.telemetry import Meter
-from litefleet_agent.trial import TrialLimits
 from litefleet_agent.uplink import Board, Uplink
+from litefleet_agent.verdict import TrialLimits
 from litefleet_agent.verify import Trust
 from litefleet_agent.workers import Worker
 from litefleet_protocol.codes import Code

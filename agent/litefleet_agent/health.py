@@ -1,7 +1,6 @@
 """How the board is: memory, temperature, and whether its clock can be believed. Read when asked, never watched."""
 
 import os
-import platform
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -58,7 +57,7 @@ def capabilities(disk_free: int | None, runtimes: Mapping[str, str] = MappingPro
     return Capabilities(
         agent=__version__,
         runtimes=dict(runtimes),
-        machine=platform.machine(),
+        machine=os.uname().machine,
         python=f"{sys.version_info.major}.{sys.version_info.minor}.{sys.version_info.micro}",
         memory_bytes=memory_bytes(),
         disk_free_bytes=disk_free,

@@ -12,7 +12,6 @@ that comes and goes a board is to be online for most of the time, however often 
 """
 
 import math
-import ssl
 import threading
 import time
 from collections.abc import Callable
@@ -28,6 +27,8 @@ from litefleet_protocol import codec, topics
 from litefleet_protocol.messages import Presence
 
 if TYPE_CHECKING:
+    import ssl
+
     import paho.mqtt.client as mqtt
     from paho.mqtt.properties import Properties
     from paho.mqtt.reasoncodes import ReasonCode
@@ -67,11 +68,13 @@ def failures_after(failures: int, stood_s: float, holds_after_s: float) -> int:
     return min(failures + 1, max(0, math.ceil(math.log2(holds_after_s / stood_s))))
 
 
-def tls_context(identity: Identity, *, check_time: bool) -> ssl.SSLContext:
+def tls_context(identity: Identity, *, check_time: bool) -> "ssl.SSLContext":
     """TLS 1.3 with the board's certificate, trusting the fleet's CA alone.
 
     `check_time` false leaves out validity dates: a board whose clock is wrong must come online all the same.
     """
+    import ssl  # on the link's thread, like the client: serving doesn't wait for them
+
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_3
     context.load_verify_locations(cafile=str(identity.ca_file))
@@ -87,7 +90,7 @@ class MqttLink:
     def __init__(
         self,
         address: Address,
-        tls: Callable[[], ssl.SSLContext | None],
+        tls: "Callable[[], ssl.SSLContext | None]",
         *,
         deliver: Callable[[Incoming | ev.Connected | ev.Disconnected], None],
         random: Callable[[], float],

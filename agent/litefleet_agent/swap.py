@@ -15,7 +15,6 @@ from typing import Any, Protocol
 from msgspec import Struct
 from numpy.typing import NDArray
 
-from litefleet_agent.check import Verdict
 from litefleet_agent.errors import AgentError
 from litefleet_agent.golden import read_golden, warm_up
 from litefleet_agent.logs import EventLog
@@ -23,7 +22,7 @@ from litefleet_agent.pipeline.postprocess import read
 from litefleet_agent.pipeline.preprocess import Preparation
 from litefleet_agent.runtime.interface import LoadedModel, ModelError, Runtime, Tensor, mismatch
 from litefleet_agent.slots import Slots
-from litefleet_agent.trial import TrialLimits, try_out
+from litefleet_agent.verdict import TrialLimits, Verdict
 from litefleet_protocol.codes import Code
 from litefleet_protocol.messages import ArtifactManifest
 
@@ -328,6 +327,9 @@ class Builder:
         Raises:
             AgentError: the artifact is damaged.
         """
+        # Only a board that gets something new needs the machinery for child processes, and none at its start.
+        from litefleet_agent.trial import try_out
+
         manifest = self._slots.manifest(digest)
         verdict, model = try_out(self._slots.complete(digest).path, manifest.signature, self._trial)
         if model is None:

@@ -17,14 +17,13 @@ from pathlib import Path
 from typing import IO, Any
 
 import msgspec
-from msgspec import Struct
 from numpy.typing import NDArray
 
-from litefleet_agent.check import DONE, RUN, TOOK, Verdict
 from litefleet_agent.exchange import Exchange, open_exchange, size_bytes
 from litefleet_agent.health import rss_bytes
 from litefleet_agent.runtime.interface import ModelError, Tensor, Write
 from litefleet_agent.runtime.quantization import dequantized, quantized
+from litefleet_agent.verdict import DONE, RUN, TOOK, TrialLimits, Verdict
 from litefleet_protocol.codes import Code
 from litefleet_protocol.tensors import Signature
 
@@ -32,18 +31,6 @@ LEAST_PATIENCE_S = 1.0
 PATIENCE_FACTOR = 100
 """An inference on trial has hung when it takes so many times as long as the slowest golden sample did."""
 _MAX_REPLY_BYTES = 65536
-
-
-class TrialLimits(Struct, frozen=True):
-    """What a model on trial may cost."""
-
-    seconds: float
-    """For the check: loading, and all golden samples."""
-    memory_bytes: int
-    """Address space of the child."""
-    threads: int = 1
-    hang_seconds: float = 30.0
-    """The longest that a live inference may take, however slow the golden samples were."""
 
 
 class TrialModel:

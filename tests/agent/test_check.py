@@ -5,7 +5,8 @@ import pytest
 
 from litefleet_agent.fileio import Disk
 from litefleet_agent.slots import ArtifactFolder
-from litefleet_agent.trial import TrialLimits, try_out
+from litefleet_agent.trial import try_out
+from litefleet_agent.verdict import TrialLimits
 from litefleet_protocol.tensors import Postprocess, Signature, TensorSpec
 
 from .artifacts import DATA, FLOAT_SIGNATURE, LABELS, WIDE_SIGNATURE, golden_for, make, make_from, npz

@@ -13,7 +13,7 @@ from litefleet_agent.runtime.litert import LiteRT
 from litefleet_agent.slots import Slots
 from litefleet_agent.swap import Builder, HotSlot, NoModelError
 from litefleet_agent.telemetry import Meter
-from litefleet_agent.trial import TrialLimits
+from litefleet_agent.verdict import TrialLimits
 from litefleet_protocol.codes import Code
 from litefleet_protocol.tensors import Preprocess
 

@@ -10,7 +10,8 @@ from litefleet_agent.pipeline.preprocess import Preparation
 from litefleet_agent.runtime.interface import ModelError
 from litefleet_agent.runtime.litert import LiteRT
 from litefleet_agent.swap import Generation, HotSlot
-from litefleet_agent.trial import TrialLimits, try_out
+from litefleet_agent.trial import try_out
+from litefleet_agent.verdict import TrialLimits
 from litefleet_protocol.tensors import Postprocess, Preprocess
 from tests.faults.ill import crashes, grows, loops
 
