@@ -103,14 +103,18 @@ class Book:
             if not lines:
                 continue
             text += ["", f"## {name}", "", (sys.modules[measures[name].__module__].__doc__ or "").strip()]
-            text += ["", "| figure | measured | goal | met | made of |", "|---|---|---|---|---|"]
+            text += [
+                "",
+                "| figure | measured | goal | met | made of, and under what conditions |",
+                "|---|---|---|---|---|",
+            ]
             text += [_row(line) for line in lines]
-            conditions = "; ".join(dict.fromkeys(line["conditions"] for line in lines))
+            machine = lines[0]["conditions"].partition("; ")[0]
             seeds = {line["seed"] for line in lines} - {None}
             seed = f"; seed {seeds.pop()}" if len(seeds) == 1 else ""
             text += [
                 "",
-                f"Again with `python -m {self.module} {name}`. Measured on {lines[0]['date']}: {conditions}{seed}.",
+                f"Again with `python -m {self.module} {name}`. Measured on {lines[0]['date']}: {machine}{seed}.",
             ]
         return "\n".join([*text, ""])
 
@@ -150,5 +154,6 @@ def _number(value: float) -> str:
 
 def _row(line: Mapping[str, Any]) -> str:
     sides = ", ".join(f"{name} {_number(value)}" for name, value in line["sides"].items())
+    made_of = "; ".join(filter(None, (sides, line["conditions"].partition("; ")[2])))
     met = "yes" if line["met"] else "**no**"
-    return f"| {line['name']} | {_number(line['value'])} {line['unit']} | {line['goal']} | {met} | {sides} |"
+    return f"| {line['name']} | {_number(line['value'])} {line['unit']} | {line['goal']} | {met} | {made_of} |"
