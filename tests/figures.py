@@ -98,7 +98,7 @@ class Book:
         return [json.loads(line) for line in self.lines.read_text("utf-8").splitlines()]
 
     def _drawn(self, measures: Mapping[str, Measure], kept: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
-        text = [f"# {self.title}", "", self.preface]
+        text = [f"# {self.title}", "", self.preface, "", _overview([line for lines in kept.values() for line in lines])]
         for name, lines in kept.items():
             if not lines:
                 continue
@@ -150,6 +150,14 @@ def _line(f: Figure) -> str:
 def _number(value: float) -> str:
     """For people: four digits, but no powers of ten for what is large."""
     return f"{value:.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+
+
+def _overview(lines: Sequence[Mapping[str, Any]]) -> str:
+    missed = [
+        f"{line['name']} ({_number(line['value'])} {line['unit']}, {line['goal']})" for line in lines if not line["met"]
+    ]
+    said = f"{len(lines) - len(missed)} of {len(lines)} goals are met."
+    return f"{said} Missed: {'; '.join(missed)}." if missed else said
 
 
 def _row(line: Mapping[str, Any]) -> str:

@@ -40,6 +40,7 @@ def test_each_measure_replaces_its_own_figures_only(book: Book, monkeypatch: pyt
     lines = [json.loads(line) for line in book.lines.read_text("utf-8").splitlines()]
     assert [(line["measure"], line["seed"], line["met"]) for line in lines] == [("swift", 1, True), ("slow", 7, False)]
     page = book.page.read_text("utf-8")
+    assert "1 of 2 goals are met. Missed: slowness (3 s, <= 1)." in page
     assert "| swiftness | 0.5 s | <= 1 | yes | ours 1, theirs 2; one board |" in page
     assert "| slowness | 3 s | <= 1 | **no** |  |" in page
     assert page.index("## swift") < page.index("## slow")
