@@ -45,11 +45,36 @@ class FrozenEntry(Entry, frozen=True, kw_only=True):
     model: str
     answers: str
     classes: int
+    recipe: RecipeName
+    """What the source is the result of already: float32, or another one for a quantized `.tflite` file."""
 
     @property
     def blobs(self) -> tuple[str, ...]:
         """See Entry."""
         return self.model, self.answers
+
+
+class RangesKey(Struct, frozen=True, kw_only=True):
+    """What decides how far activations reach: no recipe, since all of them share it."""
+
+    model: str
+    """Digest of the frozen file."""
+    preprocess: Preprocess
+    calibration: str
+    calibration_samples: int
+    toolchain: dict[str, str]
+
+
+class RangesEntry(Entry, frozen=True, kw_only=True, tag="ranges"):
+    """A calibration's result."""
+
+    ranges: str
+    samples: int
+
+    @property
+    def blobs(self) -> tuple[str, ...]:
+        """See Entry."""
+        return (self.ranges,)
 
 
 class VariantKey(Struct, frozen=True, kw_only=True):
@@ -97,7 +122,7 @@ class RefusalEntry(Entry, frozen=True, kw_only=True, tag="refusal"):
 _encoder = msgspec.json.Encoder(order="deterministic")
 
 
-def key_hash(key: FrozenKey | VariantKey) -> str:
+def key_hash(key: FrozenKey | RangesKey | VariantKey) -> str:
     """The name of an entry."""
     return hashlib.sha256(_encoder.encode([type(key).__name__, key])).hexdigest()
 

@@ -105,6 +105,12 @@ def operator_name(model: Any, operator: Any) -> str:
     return _OPERATORS.get(number, f"OPERATOR_{number}")
 
 
+def input_shape(model: Any) -> tuple[int, ...]:
+    """What the model takes, the batch included."""
+    graph = model.subgraphs[0]
+    return tuple(int(n) for n in graph.tensors[int(graph.inputs[0])].shape)
+
+
 def operators(model: Any) -> dict[str, int]:
     """How often each operator stands in the main graph, by name."""
     names = (operator_name(model, operator) for operator in model.subgraphs[0].operators)

@@ -52,7 +52,7 @@ def inspect(task: Inspect, stage: Callable[[str, int], None]) -> Frozen:
             "BadOutput", f"LiteRT can't run the source: {(str(e).strip().splitlines() or ['no reason given'])[0][:200]}"
         )
     write_answers(folder, answers)
-    return Frozen(classes=classes)
+    return Frozen(classes=classes, recipe=recipe)
 
 
 def _check_edges(model: Any) -> int:

@@ -24,6 +24,7 @@ from litefleet_controller.convert.tasks import (
     CHECKING,
     LENGTH,
     MAX_FRAME_BYTES,
+    Calibrated,
     Failed,
     Frozen,
     Refused,
@@ -47,7 +48,7 @@ _OWN_FAULTS = frozenset({signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SI
 
 _STARTING = "starting"
 
-Done = Frozen | Variant | Refused
+Done = Frozen | Calibrated | Variant | Refused
 
 
 def scrubbed_environment(environment: Mapping[str, str], scratch: Path) -> dict[str, str]:

@@ -1,42 +1,38 @@
 """From the frozen float32 file to the variant that a recipe describes. Without tensorflow; runs in workers."""
 
+from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 from litert_quantizer import Quantizer
 
-from litefleet_controller.convert.flatbuffer import SIGNATURE_KEY, parse, with_inlined_buffers
+from litefleet_controller.convert.flatbuffer import with_inlined_buffers
 from litefleet_controller.convert.interface import RecipeName
-from litefleet_controller.convert.preprocess import Floats
 from litefleet_controller.convert.tasks import CALIBRATION_MISSING, RungError
 from litefleet_controller.resources.recipe import Recipe
 
 _BITS = {"float32": 32, "float16": 16, "int8": 8, "int16": 16}
 
 
-def quantize(frozen: bytes, name: RecipeName, how: Recipe, calibration: Floats | None) -> bytes:
-    """The variant, weights inside the file. `calibration`: (N, ...) float32 as the model takes it, where needed.
+def quantize(frozen: bytes, name: RecipeName, how: Recipe, ranges: Mapping[str, Any] | None) -> bytes:
+    """The variant, weights inside the file. `ranges`: of the activations, see ranges.py, where needed.
 
     Raises:
         RungError: `CalibrationMissing` or `QuantizationFailed`.
     """
     if how.weights.dtype == "float32":
         return with_inlined_buffers(frozen)
-    if how.needs_calibration and calibration is None:
+    if how.needs_calibration and ranges is None:
         raise RungError("CalibrationMissing", CALIBRATION_MISSING.format(name))
     try:
-        quantizer = Quantizer(frozen, [rule(how)])
-        ranges = None
-        if calibration is not None and quantizer.need_calibration:
-            ranges = quantizer.calibrate(_samples(frozen, calibration), num_threads=1)
-        result = quantizer.quantize(ranges, enable_progress_bar=False, enable_progress_report=False)
+        taken = dict(ranges) if ranges is not None and how.needs_calibration else None
+        result = Quantizer(frozen, rules(how)).quantize(taken, enable_progress_bar=False, enable_progress_report=False)
         return with_inlined_buffers(bytes(result.quantized_model))
     except (ValueError, RuntimeError, KeyError, TypeError, NotImplementedError, IndexError) as e:
         raise RungError("QuantizationFailed", f"the model can't be made {name}: {str(e).strip()[:240]}") from e
 
 
-def rule(how: Recipe) -> dict[str, Any]:
-    """The recipe as litert-quantizer has it: one rule for every operator that it can quantize."""
+def rules(how: Recipe) -> list[dict[str, Any]]:
+    """The recipe as litert-quantizer has it: one rule for every operator that it can quantize; later ones go first."""
     is_integer = how.weights.dtype.startswith("int")
     config: dict[str, Any] = {
         "weight_tensor_config": {
@@ -58,10 +54,7 @@ def rule(how: Recipe) -> dict[str, Any]:
             "dtype": "INT",
         }
     algorithm = "min_max_uniform_quantize" if is_integer else "float_casting"
-    return {"regex": ".*", "operation": "*", "algorithm_key": algorithm, "op_config": config}
-
-
-def _samples(frozen: bytes, calibration: Floats) -> dict[str, list[dict[str, Floats]]]:
-    """Calibration inputs, each with a batch of 1, by the name that the signature gives the input."""
-    name = parse(frozen).signatureDefs[0].inputs[0].name.decode()
-    return {SIGNATURE_KEY: [{name: np.ascontiguousarray(sample[np.newaxis])} for sample in calibration]}
+    every = {"regex": ".*", "operation": "*", "algorithm_key": algorithm, "op_config": config}
+    # To the quantizer, the graph's edges are operators as well.
+    edges = ("INPUT", "OUTPUT") if how.needs_calibration and how.edges == "float32" else ()
+    return [every, *({"regex": ".*", "operation": edge, "algorithm_key": "no_quantize"} for edge in edges)]

@@ -20,6 +20,8 @@ from litefleet_controller.convert.cache import (
     EntryFolder,
     FrozenEntry,
     FrozenKey,
+    RangesEntry,
+    RangesKey,
     RefusalEntry,
     VariantEntry,
     VariantKey,
@@ -33,6 +35,9 @@ from litefleet_controller.convert.tasks import (
     FROZEN_FILE,
     GOLDEN_FILE,
     MODEL_FILE,
+    RANGES_FILE,
+    Calibrate,
+    Calibrated,
     Freeze,
     Frozen,
     Inspect,
@@ -65,7 +70,11 @@ class Rungs:
         self._variants: EntryFolder[VariantEntry | RefusalEntry] = EntryFolder(
             cache / "variants", VariantEntry | RefusalEntry
         )
+        self._ranges: EntryFolder[RangesEntry | RefusalEntry] = EntryFolder(
+            cache / "ranges", RangesEntry | RefusalEntry
+        )
         self._freezing: Flights[FrozenEntry, Stage] = Flights()
+        self._calibrating: Flights[RangesEntry | RefusalEntry, Stage] = Flights()
         self._quantizing: Flights[Rung, Stage] = Flights()
 
     async def make(self, key: VariantKey, listener: Listener) -> Rung:
@@ -106,15 +115,51 @@ class Rungs:
                     model=(await self._adopt(Path(folder) / FROZEN_FILE))[0],
                     answers=(await self._adopt(Path(folder) / ANSWERS_FILE))[0],
                     classes=done.classes,
+                    recipe=done.recipe,
                 )
         await asyncio.to_thread(self._frozen.write, name, entry)
+        return entry
+
+    async def _calibrate(self, key: RangesKey, tell: Listener) -> RangesEntry | RefusalEntry:
+        name = key_hash(key)
+        if (entry := await self._remembered(self._ranges, name)) is not None:
+            return entry
+        return await self._calibrating.join(name, lambda tell: self._calibrate_now(key, name, tell), tell)
+
+    async def _calibrate_now(self, key: RangesKey, name: str, tell: Listener) -> RangesEntry | RefusalEntry:
+        model = await self._local(key.model, "frozen model")
+        calibration = await self._local(key.calibration, "calibration set")
+        entry: RangesEntry | RefusalEntry
+        async with self._pool.worker(Quantize) as worker:
+            with tempfile.TemporaryDirectory(dir=worker.scratch) as folder:
+                task = Calibrate(
+                    folder=folder,
+                    frozen=str(model),
+                    preprocess=key.preprocess,
+                    calibration=str(calibration),
+                    calibration_samples=key.calibration_samples,
+                )
+                match await worker.ask(task, tell):
+                    case Refused(code=code, message=message):
+                        entry = RefusalEntry(code=code, message=message)
+                    case Calibrated(samples=samples):
+                        ranges, _ = await self._adopt(Path(folder) / RANGES_FILE)
+                        entry = RangesEntry(ranges=ranges, samples=samples)
+                    case _:
+                        raise ConversionError("WorkerCrashed", "the worker answers what wasn't asked", final=False)
+        await asyncio.to_thread(self._ranges.write, name, entry)
         return entry
 
     async def _quantize(self, key: VariantKey, name: str, tell: Listener) -> Rung:
         frozen = await self._freeze(key.frozen, tell)
         model, answers = await self._local(frozen.model, "frozen model"), await self._local(frozen.answers, "answers")
         evaluation = await self._local(key.frozen.evaluation, "evaluation set")
-        calibration = await self._local(key.calibration, "calibration set") if key.calibration else None
+        ranges = None
+        if key.calibration is not None and frozen.recipe == "float32":
+            measured = await self._calibrate(_ranges_key(key, frozen, key.calibration), tell)
+            if isinstance(measured, RefusalEntry):
+                return Rung(measured, is_cached=False)
+            ranges = await self._local(measured.ranges, "calibration's result")
         async with self._pool.worker(Quantize) as worker:
             with tempfile.TemporaryDirectory(dir=worker.scratch) as folder:
                 task = Quantize(
@@ -125,8 +170,7 @@ class Rungs:
                     answers=str(answers),
                     evaluation=str(evaluation),
                     preprocess=key.frozen.preprocess,
-                    calibration=str(calibration) if calibration else None,
-                    calibration_samples=key.calibration_samples,
+                    ranges=str(ranges) if ranges else None,
                 )
                 entry = await self._entry(await worker.ask(task, tell), Path(folder), key.frozen.toolchain)
         await asyncio.to_thread(self._variants.write, name, entry)
@@ -177,6 +221,16 @@ class Rungs:
             return await self._blobs.put(data), len(data)
         except (OSError, BlobError) as e:
             raise ConversionError("StorageFailed", f"{path.name} can't be kept: {e}", final=False) from e
+
+
+def _ranges_key(key: VariantKey, frozen: FrozenEntry, calibration: str) -> RangesKey:
+    return RangesKey(
+        model=frozen.model,
+        preprocess=key.frozen.preprocess,
+        calibration=calibration,
+        calibration_samples=key.calibration_samples,
+        toolchain=key.frozen.toolchain,
+    )
 
 
 def _freezing(key: FrozenKey, folder: str, source: str, evaluation: str) -> Freeze | Inspect:

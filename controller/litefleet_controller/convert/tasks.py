@@ -20,6 +20,7 @@ LENGTH = struct.Struct(">I")
 FROZEN_FILE = "frozen.tflite"
 ANSWERS_FILE = "answers.npz"
 MODEL_FILE = "model.tflite"
+RANGES_FILE = "ranges.json"
 GOLDEN_FILE = "golden.npz"
 
 CHECKING = "checking"
@@ -45,6 +46,16 @@ class Inspect(Struct, frozen=True, kw_only=True, tag="inspect"):
     preprocess: Preprocess
 
 
+class Calibrate(Struct, frozen=True, kw_only=True, tag="calibrate"):
+    """Make RANGES_FILE of what a Freeze or an Inspect made: once for all recipes that need it."""
+
+    folder: str
+    frozen: str
+    preprocess: Preprocess
+    calibration: str
+    calibration_samples: int
+
+
 class Quantize(Struct, frozen=True, kw_only=True, tag="quantize"):
     """Make MODEL_FILE and GOLDEN_FILE of what a Freeze or an Inspect made, compared with the source's answers."""
 
@@ -55,8 +66,7 @@ class Quantize(Struct, frozen=True, kw_only=True, tag="quantize"):
     answers: str
     evaluation: str
     preprocess: Preprocess
-    calibration: str | None
-    calibration_samples: int
+    ranges: str | None
 
 
 class Stage(Struct, frozen=True, kw_only=True, tag="stage"):
@@ -70,6 +80,14 @@ class Frozen(Struct, frozen=True, kw_only=True, tag="frozen"):
     """A Freeze or an Inspect is done."""
 
     classes: int
+    recipe: RecipeName = "float32"
+    """What the source is the result of already; other recipes can be made of float32 only."""
+
+
+class Calibrated(Struct, frozen=True, kw_only=True, tag="calibrated"):
+    """A Calibrate is done."""
+
+    samples: int
 
 
 class Variant(Struct, frozen=True, kw_only=True, tag="variant"):
@@ -103,8 +121,8 @@ class Failed(Struct, frozen=True, kw_only=True, tag="failed"):
     hint: str = ""
 
 
-Task = Freeze | Inspect | Quantize
-Reply = Stage | Frozen | Variant | Refused | Failed
+Task = Freeze | Inspect | Calibrate | Quantize
+Reply = Stage | Frozen | Calibrated | Variant | Refused | Failed
 
 CALIBRATION_MISSING = "{} needs a calibration set, and the Model has none: set spec.calibration"
 

@@ -11,12 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from litefleet_controller.convert.datasets import load_calibration, load_evaluation
-from litefleet_controller.convert.flatbuffer import arena_bytes, operators, parse
+from litefleet_controller.convert.datasets import load_evaluation
+from litefleet_controller.convert.flatbuffer import arena_bytes, input_shape, operators, parse
 from litefleet_controller.convert.interface import RecipeName
 from litefleet_controller.convert.precision import described, recipe_of
 from litefleet_controller.convert.preprocess import Floats
 from litefleet_controller.convert.quantize import quantize
+from litefleet_controller.convert.ranges import read_ranges
 from litefleet_controller.convert.runner import Runner
 from litefleet_controller.convert.tasks import GOLDEN_FILE, MODEL_FILE, Quantize, RungError, Variant
 from litefleet_controller.resources.recipe import Tolerance
@@ -35,18 +36,13 @@ def make_variant(task: Quantize, stage: Callable[[str, int], None]) -> Variant:
     frozen = Path(task.frozen).read_bytes()
     with np.load(task.answers, allow_pickle=False) as data:
         source: Floats = data["y0"]
-    input_shape = tuple(int(n) for n in _input_shape(frozen))
-    calibration = None
-    is_ready = _is_ready(frozen, task.recipe)
-    if task.how.needs_calibration and task.calibration is not None and not is_ready:
-        stage("calibrating", 45)
-        calibration = load_calibration(task.calibration, task.calibration_samples, task.preprocess, input_shape)
     stage("quantizing", 50)
-    model = frozen if is_ready else quantize(frozen, task.recipe, task.how, calibration)
+    ranges = read_ranges(task.ranges) if task.ranges is not None else None
+    model = frozen if _is_ready(frozen, task.recipe) else quantize(frozen, task.recipe, task.how, ranges)
     (folder / MODEL_FILE).write_bytes(model)
     stage("evaluating", 60)
     runner = Runner(folder / MODEL_FILE)
-    evaluation = load_evaluation(task.evaluation, task.preprocess, input_shape, runner.classes)
+    evaluation = load_evaluation(task.evaluation, task.preprocess, input_shape(parse(frozen)), runner.classes)
     outputs = runner(evaluation.x, lambda share: stage("evaluating", 60 + int(38 * share)))
     _check_outputs(outputs[0], source)
     tolerance = _tolerance(task.how.tolerance, outputs[0], runner)
@@ -79,11 +75,6 @@ def _is_ready(frozen: bytes, recipe: RecipeName) -> bool:
     if made_by not in ("float32", recipe):
         raise RungError("AlreadyQuantized", described(model))
     return made_by == recipe != "float32"
-
-
-def _input_shape(frozen: bytes) -> tuple[int, ...]:
-    graph = parse(frozen).subgraphs[0]
-    return tuple(graph.tensors[int(graph.inputs[0])].shape)
 
 
 def _check_outputs(got: Floats, source: Floats) -> None:

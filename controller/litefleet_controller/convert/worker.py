@@ -17,6 +17,7 @@ from typing import BinaryIO
 
 from litefleet_controller.convert.interface import ConversionError
 from litefleet_controller.convert.tasks import (
+    Calibrate,
     Failed,
     Freeze,
     Inspect,
@@ -82,6 +83,10 @@ def _done(task: Task, stage: Callable[[str, int], None]) -> Reply:
             from litefleet_controller.convert.foreign import inspect
 
             return inspect(task, stage)
+        case Calibrate():
+            from litefleet_controller.convert.ranges import calibrate
+
+            return calibrate(task, stage)
         case Quantize():
             from litefleet_controller.convert.variant import make_variant
 

@@ -88,7 +88,7 @@ class ModelSpec(Part):
     source: Source
     input: Input = Input()
     output: Output = Output()
-    calibration: Calibration | None = Field(default=None, description="Needed for the int8 recipe.")
+    calibration: Calibration | None = Field(default=None, description="Needed by recipes with fixed ranges, as int8.")
     evaluation: Evaluation
 
 

@@ -6,6 +6,7 @@ What is declared here convert/ carries out. Cheap to import: workers read recipe
 from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
+from importlib.resources.abc import Traversable
 from typing import Literal
 
 import msgspec
@@ -57,6 +58,14 @@ class Recipe(Struct, frozen=True, forbid_unknown_fields=True):
 @cache
 def recipes() -> Mapping[str, Recipe]:
     """Every recipe by its name, the file's."""
-    folder = files(__package__) / "recipes"
+    return read_recipes(files(__package__) / "recipes")
+
+
+def read_recipes(folder: Traversable) -> Mapping[str, Recipe]:
+    """A folder's recipes by their names, in order.
+
+    Raises:
+        msgspec.ValidationError: for a file that isn't one.
+    """
     named = sorted((f.name.removesuffix(_SUFFIX), f) for f in folder.iterdir() if f.name.endswith(_SUFFIX))
     return {name: msgspec.yaml.decode(f.read_bytes(), type=Recipe) for name, f in named}

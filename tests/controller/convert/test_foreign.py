@@ -128,8 +128,8 @@ def test_what_a_file_is_already_is_told_by_its_tensors(name: str, recipe: str) -
 def test_what_tensorflows_converter_made_is_told(workshop: Any) -> None:
     assert recipe_of(parse(workshop.read("digits.tflite"))) == "float32"
     whole = parse(workshop.read("digits-int8.tflite"))
-    assert recipe_of(whole) == "int8"
-    assert "is int8 already, with float32 in and float32 out" in described(whole)
+    assert recipe_of(whole) == "int8-float"
+    assert "is int8-float already, with float32 in and float32 out" in described(whole)
 
 
 @pytest.mark.parametrize("kind", ["INT16", "INT4", "UINT8", "FLOAT64"])

@@ -77,7 +77,15 @@ async def test_the_same_request_again_takes_under_a_hundredth_and_asks_no_worker
 
 @pytest.mark.parametrize(
     ("recipe", "smallest", "largest"),
-    [("float32", 0.9, 1.1), ("float16", 0.5, 0.6), ("dynamic-int8", 0.25, 0.4), ("int8", 0.25, 0.45)],
+    [
+        ("float32", 0.9, 1.1),
+        ("float16", 0.5, 0.6),
+        ("dynamic-int8", 0.25, 0.4),
+        ("weight-only-int8", 0.25, 0.4),
+        ("int8", 0.25, 0.45),
+        ("int8-float", 0.25, 0.45),
+        ("int16x8", 0.25, 0.45),
+    ],
 )
 async def test_each_recipe_has_its_size_and_answers_as_the_source(
     bench: Bench, recipe: RecipeName, smallest: float, largest: float
@@ -104,6 +112,36 @@ async def test_int8_has_integer_operators_only(bench: Bench) -> None:
     made = await bench.make("int8")
     assert made.operators["CONV_2D"] == 5
     assert not {"QUANTIZE", "DEQUANTIZE"} & made.operators.keys()
+
+
+async def test_integers_with_float_edges_are_converted_once_on_the_way_in_and_once_on_the_way_out(bench: Bench) -> None:
+    for recipe in ("int8-float", "int16x8"):
+        made = await bench.make(recipe)
+        assert made.signature.inputs[0].dtype == made.signature.outputs[0].dtype == "float32"
+        assert (made.operators["QUANTIZE"], made.operators["DEQUANTIZE"]) == (1, 1)
+
+
+async def test_weights_alone_are_turned_back_one_operator_each(bench: Bench) -> None:
+    assert (await bench.make("weight-only-int8")).operators["DEQUANTIZE"] == 10
+
+
+@pytest.mark.parametrize("recipe", ["weight-only-int8", "int8-float", "int16x8"])
+async def test_what_a_recipe_made_is_told_by_the_file_and_goes_out_byte_for_byte(
+    bench: Bench, recipe: RecipeName
+) -> None:
+    made = await bench.make(recipe)
+    request = replace(await bench.request(recipe, calibration=None), source=made.model, source_format="tflite")
+    again = (await bench.converter.convert(request, ignore)).made
+    assert again is not None
+    assert (again.recipe, again.model, again.agreement) == (recipe, made.model, 1.0)
+
+
+async def test_one_calibration_serves_every_recipe_with_fixed_ranges(bench: Bench) -> None:
+    requests = [await bench.request(r, calibration_samples=60) for r in ("int8", "int8-float", "int16x8")]
+    bench.blobs.handed_out.clear()
+    outcomes = await asyncio.gather(*(bench.converter.convert(r, ignore) for r in requests))
+    assert all(o.made and not o.made.cached for o in outcomes)
+    assert bench.blobs.handed_out.count(requests[0].calibration or "") == 1
 
 
 async def test_golden_samples_are_the_variants_own_answers(bench: Bench) -> None:

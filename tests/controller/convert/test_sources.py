@@ -132,8 +132,8 @@ async def test_int8_of_a_float_file_needs_a_calibration_set(bench: Bench) -> Non
 
 
 async def test_an_int8_file_with_float_edges_goes_out_without_calibration(bench: Bench) -> None:
-    made = await bench.make("int8", source="digits-int8.tflite", source_format="tflite", calibration=None)
-    assert (made.recipe, made.agreement) == ("int8", 1.0)
+    made = await bench.make("int8-float", source="digits-int8.tflite", source_format="tflite", calibration=None)
+    assert (made.recipe, made.agreement) == ("int8-float", 1.0)
     assert made.accuracy >= 0.95
     assert made.signature.inputs[0].dtype == made.signature.outputs[0].dtype == "float32"
     assert made.operators["CONV_2D"] == 5
@@ -152,7 +152,7 @@ async def test_a_quantized_file_is_refused_where_another_recipe_is_asked_for(ben
     assert outcome.made is None
     assert {r.code for r in outcome.refused} == {"AlreadyQuantized"}
     assert len({r.message for r in outcome.refused}) == 1
-    assert "int8 already, with float32 in and float32 out" in outcome.refused[0].message
+    assert "int8-float already, with float32 in and float32 out" in outcome.refused[0].message
 
 
 @pytest.mark.parametrize(

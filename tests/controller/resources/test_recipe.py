@@ -1,10 +1,15 @@
 """Recipes: each file is one, and says what it is."""
 
+import re
+from pathlib import Path
+
 import msgspec
 import pytest
 
 from litefleet_controller.resources.device import DeviceClassSpec
-from litefleet_controller.resources.recipe import Recipe, recipes
+from litefleet_controller.resources.recipe import Recipe, read_recipes, recipes
+
+PAGE = Path(__file__).parents[3] / "docs" / "recipes.md"
 
 
 def test_every_file_is_a_recipe_with_a_line_for_people() -> None:
@@ -25,6 +30,24 @@ def test_a_file_with_a_word_too_many_is_refused() -> None:
             b"summary: x\nweights: {dtype: int8, sparsty: 1}\nactivations: int8\ntolerance: {relative: 0.01}",
             type=Recipe,
         )
+
+
+def test_adding_a_file_adds_a_recipe(tmp_path: Path) -> None:
+    (tmp_path / "coarse-int8.yaml").write_text(
+        "summary: one scale a tensor\nweights: {dtype: int8, granularity: tensor}\nactivations: dynamic\n"
+        "tolerance: {relative: 0.05}\n"
+    )
+    (tmp_path / "README.md").write_text("not one")
+    (read,) = read_recipes(tmp_path).items()
+    assert read[0] == "coarse-int8"
+    assert read[1].weights.granularity == "tensor"
+
+
+def test_the_page_on_recipes_has_every_recipe_with_its_summary_and_needs() -> None:
+    rows = re.findall(r"^\| `([a-z0-9-]+)` \| (.+?) \| .+ \| (.+?) \|$", PAGE.read_text(), re.MULTILINE)
+    assert {name: summary for name, summary, _ in rows} == {name: r.summary for name, r in recipes().items()}
+    for name, _, needs in rows:
+        assert ("calibration data" in needs) == recipes()[name].needs_calibration, name
 
 
 def test_a_ladder_with_an_unknown_recipe_is_told_which_there_are() -> None:
