@@ -1,7 +1,8 @@
 """What was computed before, as small JSON files named by the hash of everything that decided it.
 
 Files that were made are blobs; an entry names them, and an entry whose blobs are gone is as good as none. Limits are
-not part of a key: they are applied to the numbers, so another class with other limits shares the entry.
+not part of a key: they are applied to the numbers, so another class with other limits shares the entry. But for the
+recipes that work towards the limits, and then those of parity only: classes that ask for the same share.
 """
 
 import hashlib
@@ -12,7 +13,7 @@ import msgspec
 from msgspec import Struct
 
 from litefleet_controller.artifacts.durable import write_file
-from litefleet_controller.convert.interface import RecipeName, SourceFormat
+from litefleet_controller.convert.interface import ParityLimits, RecipeName, SourceFormat
 from litefleet_controller.resources.recipe import Recipe
 from litefleet_protocol.tensors import Preprocess, Signature
 
@@ -85,6 +86,8 @@ class VariantKey(Struct, frozen=True, kw_only=True):
     how: Recipe
     calibration: str | None
     calibration_samples: int
+    goal: ParityLimits | None = None
+    """What the recipe works towards, if it does; sizes are left out."""
 
 
 class VariantEntry(Entry, frozen=True, kw_only=True, tag="variant"):
@@ -105,6 +108,7 @@ class VariantEntry(Entry, frozen=True, kw_only=True, tag="variant"):
     evaluated: int
     classes: int
     toolchain: dict[str, str]
+    notes: tuple[str, ...] = ()
 
     @property
     def blobs(self) -> tuple[str, ...]:

@@ -21,14 +21,15 @@ def judge(recipe: RecipeName, variant: VariantEntry, limits: ParityLimits) -> Re
             f"for activations); the class has {limits.max_memory_bytes}",
         )
     drop = variant.source_accuracy - variant.accuracy
-    if variant.agreement >= limits.min_agreement and drop <= limits.max_accuracy_drop:
+    if limits.is_close(variant.agreement, drop):
         return None
     return RefusedRung(
         recipe,
         "ParityFailed",
         f"{recipe} agrees with the source on {_percent(variant.agreement)} of {variant.evaluated} samples; the class "
         f"asks for {limits.min_agreement * 100:.4g}%; accuracy {variant.accuracy:.3f} against "
-        f"{variant.source_accuracy:.3f} (allowed drop {limits.max_accuracy_drop:.4g})",
+        f"{variant.source_accuracy:.3f} (allowed drop {limits.max_accuracy_drop:.4g})"
+        + "".join(f"; {note}" for note in variant.notes),
     )
 
 

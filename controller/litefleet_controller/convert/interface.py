@@ -23,6 +23,10 @@ class ParityLimits:
     max_artifact_bytes: int | None = None
     max_memory_bytes: int | None = None
 
+    def is_close(self, agreement: float, drop: float) -> bool:
+        """Whether answers are near enough to the source's. `drop`: the source's accuracy minus the variant's."""
+        return agreement >= self.min_agreement and drop <= self.max_accuracy_drop
+
 
 @dataclass(frozen=True, slots=True)
 class ConversionRequest:
@@ -70,6 +74,8 @@ class Made:
     cached: bool
     arena_bytes: int | None = None
     """Activations alive at once at the worst moment: a lower bound of the interpreter's arena."""
+    notes: tuple[str, ...] = ()
+    """What was decided while it was made, a sentence each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +101,7 @@ class Progress:
     """How far a request is."""
 
     stage: str
-    """queued, loading, checking, freezing, calibrating, quantizing, evaluating."""
+    """queued, loading, checking, freezing, calibrating, quantizing, comparing, evaluating."""
     percent: int
     recipe: str = ""
 

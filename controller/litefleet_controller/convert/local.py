@@ -16,6 +16,7 @@ from litefleet_controller.convert.interface import (
     ConversionRequest,
     Made,
     Outcome,
+    ParityLimits,
     Progress,
     RecipeName,
     RefusedRung,
@@ -90,8 +91,14 @@ class LocalConverter:
             how=how,
             calibration=request.calibration if how.needs_calibration else None,
             calibration_samples=request.calibration_samples if how.needs_calibration else 0,
+            goal=_parity(request.limits) if how.spared else None,
         )
         return await self._rungs.make(key, listener)
+
+
+def _parity(limits: ParityLimits) -> ParityLimits:
+    """Without sizes, which another recipe can hold and no other layer."""
+    return ParityLimits(min_agreement=limits.min_agreement, max_accuracy_drop=limits.max_accuracy_drop)
 
 
 class _Monotonic:
@@ -141,4 +148,5 @@ def _made(recipe: RecipeName, entry: VariantEntry, *, seconds: float, is_cached:
         seconds=seconds,
         cached=is_cached,
         arena_bytes=entry.arena_bytes,
+        notes=entry.notes,
     )

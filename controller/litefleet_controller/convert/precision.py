@@ -53,6 +53,8 @@ def recipe_of(model: Any) -> RecipeName:
         )
     if "int16" in moving | outside:
         return "int16x8"
+    if "int8" in moving and "float32" in moving:
+        return "mixed-int8"
     if outside != {"float32"}:
         return "int8"
     if "int8" in moving:

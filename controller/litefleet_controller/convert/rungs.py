@@ -50,6 +50,8 @@ from litefleet_controller.convert.tasks import (
 Listener = Callable[[Stage], None]
 E = TypeVar("E", bound=Entry)
 _MAX_MADE_BYTES = 1024**3
+_MAX_NOTES, _MAX_NOTE = 16, 1000
+"""Sentences and their characters: they go into a status, and a worker's word is no limit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,12 +156,14 @@ class Rungs:
         frozen = await self._freeze(key.frozen, tell)
         model, answers = await self._local(frozen.model, "frozen model"), await self._local(frozen.answers, "answers")
         evaluation = await self._local(key.frozen.evaluation, "evaluation set")
-        ranges = None
+        ranges = calibration = None
         if key.calibration is not None and frozen.recipe == "float32":
             measured = await self._calibrate(_ranges_key(key, frozen, key.calibration), tell)
             if isinstance(measured, RefusalEntry):
                 return Rung(measured, is_cached=False)
             ranges = await self._local(measured.ranges, "calibration's result")
+            if key.goal is not None:
+                calibration = await self._local(key.calibration, "calibration set")
         async with self._pool.worker(Quantize) as worker:
             with tempfile.TemporaryDirectory(dir=worker.scratch) as folder:
                 task = Quantize(
@@ -171,6 +175,9 @@ class Rungs:
                     evaluation=str(evaluation),
                     preprocess=key.frozen.preprocess,
                     ranges=str(ranges) if ranges else None,
+                    calibration=str(calibration) if calibration else None,
+                    calibration_samples=key.calibration_samples,
+                    goal=key.goal,
                 )
                 entry = await self._entry(await worker.ask(task, tell), Path(folder), key.frozen.toolchain)
         await asyncio.to_thread(self._variants.write, name, entry)
@@ -199,6 +206,7 @@ class Rungs:
             evaluated=done.evaluated,
             classes=done.classes,
             toolchain=toolchain,
+            notes=tuple(note[:_MAX_NOTE] for note in done.notes[:_MAX_NOTES]),
         )
 
     async def _local(self, digest: str, what: str) -> Path:

@@ -10,7 +10,7 @@ from typing import BinaryIO, Literal
 import msgspec
 from msgspec import Struct
 
-from litefleet_controller.convert.interface import RecipeName
+from litefleet_controller.convert.interface import ParityLimits, RecipeName
 from litefleet_controller.resources.recipe import Recipe
 from litefleet_protocol.tensors import Preprocess, Signature
 
@@ -67,6 +67,10 @@ class Quantize(Struct, frozen=True, kw_only=True, tag="quantize"):
     evaluation: str
     preprocess: Preprocess
     ranges: str | None
+    calibration: str | None
+    """For the recipes that compare layers."""
+    calibration_samples: int
+    goal: ParityLimits | None
 
 
 class Stage(Struct, frozen=True, kw_only=True, tag="stage"):
@@ -103,6 +107,7 @@ class Variant(Struct, frozen=True, kw_only=True, tag="variant"):
     source_accuracy: float
     evaluated: int
     classes: int
+    notes: tuple[str, ...] = ()
 
 
 class Refused(Struct, frozen=True, kw_only=True, tag="refused"):

@@ -1,7 +1,7 @@
 """One rung in a worker: quantize, run, compare with the source, keep golden samples. Decides nothing.
 
 The numbers are returned whether they are good or bad; limits are applied to them in the controller (gate.py), so that
-classes with different limits share one computation.
+classes with different limits share one computation. But for recipes that work towards the limits: see sparing.py.
 """
 
 import io
@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from litefleet_controller.convert.datasets import load_evaluation
+from litefleet_controller.convert.datasets import load_calibration, load_evaluation
 from litefleet_controller.convert.flatbuffer import arena_bytes, input_shape, operators, parse
 from litefleet_controller.convert.interface import RecipeName
 from litefleet_controller.convert.precision import described, recipe_of
@@ -19,7 +19,9 @@ from litefleet_controller.convert.preprocess import Floats
 from litefleet_controller.convert.quantize import quantize
 from litefleet_controller.convert.ranges import read_ranges
 from litefleet_controller.convert.runner import Runner
+from litefleet_controller.convert.sparing import spare
 from litefleet_controller.convert.tasks import GOLDEN_FILE, MODEL_FILE, Quantize, RungError, Variant
+from litefleet_controller.convert.trial import Trial, Tried
 from litefleet_controller.resources.recipe import Tolerance
 from litefleet_protocol.limits import MAX_GOLDEN_BYTES
 
@@ -36,32 +38,42 @@ def make_variant(task: Quantize, stage: Callable[[str, int], None]) -> Variant:
     frozen = Path(task.frozen).read_bytes()
     with np.load(task.answers, allow_pickle=False) as data:
         source: Floats = data["y0"]
+    evaluation = load_evaluation(task.evaluation, task.preprocess, input_shape(parse(frozen)), source.shape[1])
+    trial = Trial(folder, evaluation, source, stage)
     stage("quantizing", 50)
-    ranges = read_ranges(task.ranges) if task.ranges is not None else None
-    model = frozen if _is_ready(frozen, task.recipe) else quantize(frozen, task.recipe, task.how, ranges)
-    (folder / MODEL_FILE).write_bytes(model)
-    stage("evaluating", 60)
-    runner = Runner(folder / MODEL_FILE)
-    evaluation = load_evaluation(task.evaluation, task.preprocess, input_shape(parse(frozen)), runner.classes)
-    outputs = runner(evaluation.x, lambda share: stage("evaluating", 60 + int(38 * share)))
-    _check_outputs(outputs[0], source)
-    tolerance = _tolerance(task.how.tolerance, outputs[0], runner)
-    golden, samples = _golden(evaluation.x, outputs)
+    tried, notes = _made(task, frozen, trial, stage)
+    (folder / MODEL_FILE).write_bytes(tried.model)
+    golden, samples = _golden(evaluation.x, tried.outputs)
     (folder / GOLDEN_FILE).write_bytes(golden)
-    answers, expected = outputs[0].argmax(axis=1), source.argmax(axis=1)
-    parsed = parse(model)
+    parsed = parse(tried.model)
     return Variant(
-        signature=runner.signature,
+        signature=tried.runner.signature,
         operators=operators(parsed),
         arena_bytes=arena_bytes(parsed),
         golden_samples=samples,
-        golden_tolerance=tolerance,
-        agreement=float((answers == expected).mean()),
-        accuracy=float((answers == evaluation.y).mean()),
-        source_accuracy=float((expected == evaluation.y).mean()),
+        golden_tolerance=_tolerance(task.how.tolerance, tried.outputs[0], tried.runner),
+        agreement=tried.agreement,
+        accuracy=tried.accuracy,
+        source_accuracy=trial.source_accuracy,
         evaluated=len(evaluation.x),
-        classes=runner.classes,
+        classes=tried.runner.classes,
+        notes=notes,
     )
+
+
+def _made(
+    task: Quantize, frozen: bytes, trial: Trial, stage: Callable[[str, int], None]
+) -> tuple[Tried, tuple[str, ...]]:
+    """What the recipe comes to, and what was decided on the way."""
+    if _is_ready(frozen, task.recipe):
+        return trial(frozen), ()
+    ranges = read_ranges(task.ranges) if task.ranges is not None else None
+    if task.how.spared is None or task.goal is None or task.calibration is None or ranges is None:
+        return trial(quantize(frozen, task.recipe, task.how, ranges)), ()
+    samples = min(task.calibration_samples, task.how.spared.samples)
+    x = load_calibration(task.calibration, samples, task.preprocess, input_shape(parse(frozen)))
+    tried, note = spare(task, task.how.spared, task.goal, ranges, x, trial, stage)
+    return tried, (note,)
 
 
 def _is_ready(frozen: bytes, recipe: RecipeName) -> bool:
@@ -75,14 +87,6 @@ def _is_ready(frozen: bytes, recipe: RecipeName) -> bool:
     if made_by not in ("float32", recipe):
         raise RungError("AlreadyQuantized", described(model))
     return made_by == recipe != "float32"
-
-
-def _check_outputs(got: Floats, source: Floats) -> None:
-    if got.shape != source.shape:
-        raise RungError("BadShape", f"the variant answers with the shape {got.shape}, the source with {source.shape}")
-    bad = int(np.sum(~np.isfinite(got).all(axis=1)))
-    if bad:
-        raise RungError("BadOutput", f"the variant answers NaN or infinity for {bad} of {len(got)} samples")
 
 
 def _tolerance(tolerance: Tolerance, outputs: Floats, runner: Runner) -> float:

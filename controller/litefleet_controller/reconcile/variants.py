@@ -49,6 +49,7 @@ def variant(made: Made, artifact: str) -> Variant:
         outputs=[_tensor(t) for t in made.signature.outputs],
         golden_samples=made.golden_samples,
         toolchain=made.toolchain,
+        notes=list(made.notes),
         cached=made.cached,
         seconds=round(made.seconds, 3),
     )

@@ -137,6 +137,7 @@ class Variant(Part):
     outputs: list[TensorStatus] = Field(default=[], description="The tensors that come out.")
     golden_samples: int = Field(default=0, description="Samples that a board runs before it serves the model.")
     toolchain: dict[str, str] = Field(default={}, description="Versions of what made it, by name.")
+    notes: list[str] = Field(default=[], description="What was decided while it was made, a sentence each.")
     cached: bool = Field(default=False, description="Whether an earlier conversion was used again.")
     seconds: float = Field(default=0.0, description="How long the conversion took.")
 

@@ -37,6 +37,15 @@ class Tolerance(Struct, frozen=True, forbid_unknown_fields=True):
     """Steps of a quantized output's scale, where that is more."""
 
 
+class Spared(Struct, frozen=True, forbid_unknown_fields=True):
+    """The layers that stay in float32 when a class's limits can't be held without."""
+
+    max_weights: float
+    """Share of the model's weights that may stay."""
+    samples: int
+    """Calibration samples that a layer's damage is measured on."""
+
+
 class Recipe(Struct, frozen=True, forbid_unknown_fields=True):
     """What a file in recipes/ says."""
 
@@ -48,6 +57,8 @@ class Recipe(Struct, frozen=True, forbid_unknown_fields=True):
     tolerance: Tolerance
     edges: Literal["float32", "int8"] = "float32"
     """What goes in and out."""
+    spared: Spared | None = None
+    """None: every layer is quantized, whatever it costs."""
 
     @property
     def needs_calibration(self) -> bool:

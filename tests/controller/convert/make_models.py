@@ -70,6 +70,23 @@ def write_sources(folder: Path) -> None:
     keras.Sequential([keras.Input((8, 8, 1)), *wide]).save(folder / "wide.keras")
 
 
+def write_uneven(folder: Path, name: str, largest: float) -> None:
+    """The digits' network, with channels that differ by some orders of magnitude between two layers.
+
+    ReLU lets a factor through: what a channel is multiplied by before it, it is divided by after it, and the answers stay
+    the same. One range for all channels then leaves nothing of most of them in int8.
+    """
+    model = keras.saving.load_model(folder / "digits.keras", compile=False)
+    layers = [layer for layer in model.layers if layer.get_weights()]
+    at = [i for i, layer in enumerate(layers) if isinstance(layer, keras.layers.DepthwiseConv2D)][1]
+    normalization, depthwise = layers[at - 1], layers[at]
+    gamma, beta, *moving = normalization.get_weights()
+    factors = np.geomspace(1e-2, largest, len(gamma)).astype(np.float32)
+    normalization.set_weights([gamma * factors, beta * factors, *moving])
+    depthwise.set_weights([depthwise.get_weights()[0] / factors[:, None]])
+    model.save(folder / name)
+
+
 class Exported(tf.Module):
     """A SavedModel by hand: what it computes, and what more it does."""
 
@@ -150,5 +167,7 @@ if __name__ == "__main__":
     write_sources(target)
     train(["--data", str(target / "training.npz"), "--out", str(target / "digits.keras"), "--epochs", "5",
            "--held-out", str(target / "evaluation.npz")])  # fmt: skip
+    write_uneven(target, "uneven.keras", 1e2)
+    write_uneven(target, "more-uneven.keras", 1e3)
     write_saved_models(target)
     write_exports(target)

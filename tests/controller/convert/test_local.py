@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from litefleet_controller.artifacts.errors import StorageFullError
 from litefleet_controller.convert import toolchain
+from litefleet_controller.convert.flatbuffer import parse
 from litefleet_controller.convert.interface import (
     ConversionError,
     ParityLimits,
@@ -31,6 +32,7 @@ from litefleet_controller.convert.interface import (
     RecipeName,
 )
 from litefleet_controller.convert.limits import PoolLimits, WorkerLimits
+from litefleet_controller.convert.precision import recipe_of
 from litefleet_protocol.limits import MAX_GOLDEN_BYTES
 from litefleet_protocol.tensors import Postprocess, Preprocess
 from tests.controller.convert.bench import LIMITS, Bench, ignore
@@ -157,8 +159,6 @@ async def test_golden_samples_are_the_variants_own_answers(bench: Bench) -> None
 
 async def test_weights_lie_inside_the_flatbuffer(bench: Bench) -> None:
     made = await bench.make("dynamic-int8", source="wide.keras", limits=ParityLimits(0, 1))
-    from litefleet_controller.convert.flatbuffer import parse
-
     buffers = parse(await bench.blobs.get(made.model)).buffers
     assert max(len(b.data) for b in buffers if b.data is not None) > 256 * 1024
     assert all(b.offset == 0 and b.size == 0 for b in buffers)
@@ -263,6 +263,53 @@ async def test_what_needs_more_memory_than_the_board_has_is_refused_with_both_nu
     (refused,) = outcome.refused
     assert refused.code == "TooLarge"
     assert re.search(r"needs at least \d{6} bytes of memory .*; the class has 1000$", refused.message)
+
+
+# --- mixed precision ---------------------------------------------------------------------------------------------
+
+
+async def test_where_int8_holds_the_limits_no_layer_is_spared(bench: Bench) -> None:
+    mixed, whole = await bench.make("mixed-int8"), await bench.make("int8-float")
+    assert mixed.model == whole.model
+    assert mixed.notes == ("every layer is in int8: it holds the limits",)
+
+
+async def test_what_int8_spoils_stays_in_float_on_both_sides_of_the_range(bench: Bench) -> None:
+    outcome = await bench.convert("int8-float", "mixed-int8", source="uneven.keras")
+    assert [(r.recipe, r.code) for r in outcome.refused] == [("int8-float", "ParityFailed")]
+    made = outcome.made
+    assert made is not None
+    assert made.recipe == "mixed-int8"
+    assert made.agreement >= 0.99
+    assert (made.operators["QUANTIZE"], made.operators["DEQUANTIZE"]) == (2, 2)
+    (note,) = made.notes
+    assert re.search(r"2 of 12 layers, with 7% of the weights, .*: (DEPTHWISE_)?CONV_2D .*, (DEPTHWISE_)?CONV_2D", note)
+    assert made.size < (await bench.make("int8-float")).size * 1.1
+    assert recipe_of(parse(await bench.blobs.get(made.model))) == "mixed-int8"
+
+
+async def test_layers_are_spared_too_where_int8_does_not_even_load(bench: Bench) -> None:
+    outcome = await bench.convert("int8-float", "mixed-int8", source="more-uneven.keras")
+    assert [(r.recipe, r.code) for r in outcome.refused] == [("int8-float", "BadShape")]
+    assert outcome.made is not None
+    assert outcome.made.agreement >= 0.99
+    assert "LiteRT can't load the variant" in outcome.made.notes[0]
+
+
+async def test_a_class_with_other_limits_has_a_search_of_its_own(bench: Bench) -> None:
+    await bench.make("mixed-int8")
+    strict = await bench.make("mixed-int8", limits=ParityLimits(1.0, 0.0))
+    assert not strict.cached
+    assert strict.agreement == 1.0
+    assert "stay in float32" in strict.notes[0]
+    assert (await bench.make("mixed-int8", limits=replace(LIMITS, max_artifact_bytes=10**6))).cached
+
+
+async def test_what_sparing_half_of_the_weights_does_not_mend_is_refused_and_says_what_was_tried(bench: Bench) -> None:
+    outcome = await bench.convert("mixed-int8", calibration="calibration-wrong-scale.npz")
+    assert outcome.made is None
+    assert [r.code for r in outcome.refused] == ["ParityFailed"]
+    assert "no more than 50% of the weights may" in outcome.refused[0].message
 
 
 # --- what is refused ---------------------------------------------------------------------------------------------

@@ -1,0 +1,65 @@
+"""A model run on the evaluation set and compared with its source. Runs in workers; imports ai_edge_litert."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from litefleet_controller.convert.datasets import Evaluation
+from litefleet_controller.convert.preprocess import Floats
+from litefleet_controller.convert.runner import Runner
+from litefleet_controller.convert.tasks import MODEL_FILE, RungError
+
+
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """A model and what it came to."""
+
+    model: bytes
+    runner: Runner
+    outputs: list[Floats]
+    agreement: float
+    """Share of samples with the source's top answer."""
+    accuracy: float
+
+
+class Trial:
+    """Tries models, one after the other."""
+
+    def __init__(self, folder: Path, evaluation: Evaluation, source: Floats, stage: Callable[[str, int], None]) -> None:
+        """`source`: float32 (N, classes), what the source answers to the evaluation's inputs."""
+        self._folder = folder
+        self._evaluation = evaluation
+        self._source = source
+        self._stage = stage
+        self._expected = source.argmax(axis=1)
+        self.source_accuracy = float((self._expected == evaluation.y).mean())
+
+    def __call__(self, model: bytes) -> Tried:
+        """Write MODEL_FILE and run it as a board does.
+
+        Raises:
+            RungError: `BadShape` or `BadOutput`.
+        """
+        (self._folder / MODEL_FILE).write_bytes(model)
+        self._stage("evaluating", 60)
+        runner = Runner(self._folder / MODEL_FILE)
+        outputs = runner(self._evaluation.x, lambda share: self._stage("evaluating", 60 + int(38 * share)))
+        _check_outputs(outputs[0], self._source)
+        answers = outputs[0].argmax(axis=1)
+        return Tried(
+            model,
+            runner,
+            outputs,
+            agreement=float((answers == self._expected).mean()),
+            accuracy=float((answers == self._evaluation.y).mean()),
+        )
+
+
+def _check_outputs(got: Floats, source: Floats) -> None:
+    if got.shape != source.shape:
+        raise RungError("BadShape", f"the variant answers with the shape {got.shape}, the source with {source.shape}")
+    bad = int(np.sum(~np.isfinite(got).all(axis=1)))
+    if bad:
+        raise RungError("BadOutput", f"the variant answers NaN or infinity for {bad} of {len(got)} samples")
