@@ -13,6 +13,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 from sklearn.datasets import load_digits
+from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
 from litefleet_controller.convert.training import main as train
 from litefleet_controller.fleet.packing import pack_saved_model
@@ -160,6 +161,19 @@ def write_exports(folder: Path) -> None:
     (folder / "flex.tflite").write_bytes(flex.convert())
 
 
+def write_for_accelerators(folder: Path) -> None:
+    """A real architecture, and a network with an operator in the middle that the Edge TPU doesn't have; untrained."""
+    layers = keras.layers
+    keras.utils.set_random_seed(5)
+    mobile = keras.applications.MobileNetV2((96, 96, 3), alpha=0.35, weights=None, classes=10)
+    middle = [layers.Conv2D(8, 3, activation="relu"), layers.Conv2D(8, 3), layers.LeakyReLU(), layers.Conv2D(8, 3)]
+    for name, model in (("mobilenet-v2", mobile), ("leaky", classifier(*middle))):
+        call = tf.function(lambda x, model=model: model(x, training=False))
+        concrete = call.get_concrete_function(tf.TensorSpec((1, *model.input_shape[1:]), tf.float32))
+        converter = tf.lite.TFLiteConverter.from_concrete_functions([convert_variables_to_constants_v2(concrete)])
+        (folder / f"{name}.tflite").write_bytes(converter.convert())
+
+
 if __name__ == "__main__":
     target = Path(sys.argv[1])
     write_data(target)
@@ -171,3 +185,4 @@ if __name__ == "__main__":
     write_uneven(target, "more-uneven.keras", 1e3)
     write_saved_models(target)
     write_exports(target)
+    write_for_accelerators(target)
