@@ -13,7 +13,7 @@ from typing import Annotated
 
 import typer
 
-from litefleet_controller.cli import devices, logs, models, observing, rollouts
+from litefleet_controller.cli import devices, logs, models, observing, rollouts, targets
 from litefleet_controller.cli.demo import demo
 from litefleet_controller.cli.errors import CliError, UsageError
 from litefleet_controller.cli.session import Kubeconfig, Namespace, Options, connected, current
@@ -120,13 +120,14 @@ def delete(
     ] = False,
 ) -> None:
     """Delete objects by name, or those that manifests name."""
-    from litefleet_controller.cli.deleting import delete_all, targets
+    from litefleet_controller.cli.deleting import delete_all
+    from litefleet_controller.cli.deleting import targets as doomed
 
     if bool(kind) == bool(filename):
         raise UsageError("name either KIND NAME or a manifest with -f")
     with current(context) as session:
         delete_all(
-            session.client, targets(session, kind, names or [], filename or []), ignore_not_found=ignore_not_found
+            session.client, doomed(session, kind, names or [], filename or []), ignore_not_found=ignore_not_found
         )
 
 
@@ -143,6 +144,7 @@ app.add_typer(models.app, name="model")
 app.add_typer(devices.app, name="device")
 app.command()(observing.telemetry)
 app.command()(logs.logs)
+app.command()(targets.targets)
 app.command()(up)
 app.command()(demo)
 

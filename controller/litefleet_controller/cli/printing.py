@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 _COLOURS = {
     "Healthy": "32", "Ready": "32", "Updated": "32", "Complete": "32", "Online": "32", "Successful": "32", "done": "32",
+    "Available": "32", "DeviceSide": "36", "Missing": "33",
     "Progressing": "36", "Converting": "36", "Running": "36", "current": "36",
     "Paused": "33", "Inconclusive": "33", "Offline": "33", "PartlyRefused": "33", "Waiting": "33", "Pending": "33",
     "Degraded": "31", "Failed": "31", "Refused": "31", "Aborted": "31", "RollingBack": "31", "Warning": "31",

@@ -21,7 +21,11 @@ Recipe = Annotated[str, AfterValidator(_check_recipe), WithJsonSchema({"type": "
 class Accelerator(Part):
     """What runs the model."""
 
-    kind: Literal["cpu"] = Field(default="cpu", description="This version serves cpu.")
+    kind: Literal["cpu", "edgetpu", "myriad", "gpu"] = Field(
+        default="cpu",
+        description="The board's processor, a Coral Edge TPU, a Movidius Myriad X or a GPU; `litefleet targets` says "
+        "what can be made for each.",
+    )
     threads: int = Field(default=1, ge=1, le=64, description="Threads that the engine uses.")
 
 

@@ -1,0 +1,56 @@
+"""The port to targets: what each can make on this machine, and what it would need for the rest.
+
+A vendor's tool that isn't here is `Missing`, never imitated; what only the board itself can make is `DeviceSide`.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Protocol
+
+State = Literal["Available", "Missing", "DeviceSide"]
+TargetName = Literal["cpu", "edgetpu", "myriad", "gpu"]
+"""As `accelerator.kind` of a DeviceClass."""
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Whether a target can have one kind of file made here."""
+
+    target: TargetName
+    makes: str
+    """What, in a few words."""
+    state: State
+    tool: str = ""
+    """What makes it: where it is, or what isn't there."""
+    how: str = ""
+    """How to get it, or what happens on the board instead; one sentence."""
+
+
+class Tools(Protocol):
+    """What is installed on a machine. Asking runs nothing."""
+
+    @property
+    def machine(self) -> str:
+        """Operating system and processor, e.g. `linux x86_64`."""
+        ...
+
+    def program(self, setting: str, *names: str) -> Path | None:
+        """An executable file: where the environment variable `setting` says, or the first of `names` on the PATH."""
+        ...
+
+    def version(self, distribution: str) -> str | None:
+        """Of an installed Python package, None when there is none."""
+        ...
+
+
+class Target(Protocol):
+    """One kind of accelerator."""
+
+    name: TargetName
+    boards: str
+    """What people call it."""
+
+    def standings(self, tools: Tools) -> Sequence[Standing]:
+        """One for each kind of file, the one that every board of the kind gets first."""
+        ...
