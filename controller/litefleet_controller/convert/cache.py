@@ -101,6 +101,9 @@ class VariantEntry(Entry, frozen=True, kw_only=True, tag="variant"):
     golden_tolerance: float
     signature: Signature
     operators: dict[str, int]
+    operator_versions: dict[str, int]
+    """Operator to the highest version of it that is needed: see opversions.py."""
+    traits: tuple[str, ...]
     arena_bytes: int
     agreement: float
     accuracy: float

@@ -1,4 +1,7 @@
-"""The parity gate: is a variant good enough for a class? Pure; the numbers come from a worker or from the cache."""
+"""The parity gate: does a variant answer as its source does? Pure; the numbers come from a worker or from the cache.
+
+Whether it may go to a class at all was asked before: see admission.py.
+"""
 
 import math
 
@@ -8,18 +11,6 @@ from litefleet_controller.convert.interface import ParityLimits, RecipeName, Ref
 
 def judge(recipe: RecipeName, variant: VariantEntry, limits: ParityLimits) -> RefusedRung | None:
     """Why a class refuses `variant`, or None when it takes it."""
-    if limits.max_artifact_bytes is not None and variant.size > limits.max_artifact_bytes:
-        return RefusedRung(
-            recipe, "TooLarge", f"{recipe} has {variant.size} bytes; the class takes {limits.max_artifact_bytes}"
-        )
-    memory = variant.size + variant.arena_bytes
-    if limits.max_memory_bytes is not None and memory > limits.max_memory_bytes:
-        return RefusedRung(
-            recipe,
-            "TooLarge",
-            f"{recipe} needs at least {memory} bytes of memory ({variant.size} for the file and {variant.arena_bytes} "
-            f"for activations); the class has {limits.max_memory_bytes}",
-        )
     drop = variant.source_accuracy - variant.accuracy
     if limits.is_close(variant.agreement, drop):
         return None

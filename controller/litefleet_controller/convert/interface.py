@@ -46,6 +46,9 @@ class ConversionRequest:
     preprocess: Preprocess = Preprocess()  # noqa: RUF009 - frozen
     postprocess: Postprocess = Postprocess()  # noqa: RUF009 - frozen
     threads: int = 1
+    runtime: str = "litert"
+    runtime_version: str | None = None
+    """What the class's boards run it with. Not of the key: applied to what is made, as limits are."""
 
 
 @dataclass(frozen=True, slots=True)

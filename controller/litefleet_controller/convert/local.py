@@ -1,7 +1,7 @@
 """Conversion on this machine: the ladder, the cache, and worker processes behind `interface.Converter`.
 
 This module runs in the controller's process and never imports tensorflow, keras, numpy or a quantizer. It decides the
-order of things: rungs.py makes and remembers, gate.py judges.
+order of things: rungs.py makes and remembers, admission.py and gate.py judge.
 """
 
 import time
@@ -9,10 +9,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from litefleet_controller.artifacts.interface import Blobs
+from litefleet_controller.convert.admission import admit, board_of, check_labels
 from litefleet_controller.convert.cache import FrozenKey, RefusalEntry, VariantEntry, VariantKey
 from litefleet_controller.convert.gate import judge
 from litefleet_controller.convert.interface import (
-    ConversionError,
     ConversionRequest,
     Made,
     Outcome,
@@ -51,6 +51,7 @@ class LocalConverter:
         toolchain = installed_toolchain(request.source_format)
         reported = _Monotonic(progress)
         refused: list[RefusedRung] = []
+        board = board_of(request)
         for recipe in request.ladder:
             # A .tflite file may be quantized already; who looks at it knows.
             if (
@@ -64,8 +65,9 @@ class LocalConverter:
             if isinstance(rung.entry, RefusalEntry):
                 refused.append(RefusedRung(recipe, rung.entry.code, rung.entry.message))
                 continue
-            _check_labels(request, rung.entry)
-            if (refusal := judge(recipe, rung.entry, request.limits)) is None:
+            check_labels(request.postprocess.labels, rung.entry.classes)
+            refusal = admit(recipe, rung.entry, board) or judge(recipe, rung.entry, request.limits)
+            if refusal is None:
                 seconds = time.monotonic() - started
                 return Outcome(_made(recipe, rung.entry, seconds=seconds, is_cached=rung.is_cached), tuple(refused))
             refused.append(refusal)
@@ -116,17 +118,6 @@ class _Monotonic:
             self._progress(Progress(stage.stage, self._reached, recipe))
 
         return report
-
-
-def _check_labels(request: ConversionRequest, entry: VariantEntry) -> None:
-    labels = request.postprocess.labels
-    if labels and entry.classes < len(labels):
-        raise ConversionError(
-            "SignatureChanged",
-            f"the model tells {entry.classes} classes apart, and spec.output.labels has {len(labels)}",
-            final=True,
-            hint="give as many labels as the model has classes, in the order of its output",
-        )
 
 
 def _made(recipe: RecipeName, entry: VariantEntry, *, seconds: float, is_cached: bool) -> Made:

@@ -199,6 +199,8 @@ class Rungs:
             golden_tolerance=done.golden_tolerance,
             signature=done.signature,
             operators=done.operators,
+            operator_versions=done.operator_versions,
+            traits=done.traits,
             arena_bytes=done.arena_bytes,
             agreement=done.agreement,
             accuracy=done.accuracy,

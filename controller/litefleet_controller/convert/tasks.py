@@ -99,6 +99,8 @@ class Variant(Struct, frozen=True, kw_only=True, tag="variant"):
 
     signature: Signature
     operators: dict[str, int]
+    operator_versions: dict[str, int]
+    traits: tuple[str, ...]
     arena_bytes: int
     golden_samples: int
     golden_tolerance: float

@@ -4,7 +4,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 from litefleet_controller.convert.interface import ConversionError, SourceFormat
 
-REVISION = "1"
+REVISION = "2"
 """Of this package's own part in the outcome: raised when the same inputs and tools give other bytes or numbers."""
 
 _NEEDED = ("litert-quantizer", "ai-edge-litert", "numpy")

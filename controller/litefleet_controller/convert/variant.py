@@ -14,6 +14,7 @@ import numpy as np
 from litefleet_controller.convert.datasets import load_calibration, load_evaluation
 from litefleet_controller.convert.flatbuffer import arena_bytes, input_shape, operators, parse
 from litefleet_controller.convert.interface import RecipeName
+from litefleet_controller.convert.opversions import needed_versions, traits
 from litefleet_controller.convert.precision import described, recipe_of
 from litefleet_controller.convert.preprocess import Floats
 from litefleet_controller.convert.quantize import quantize
@@ -49,6 +50,8 @@ def make_variant(task: Quantize, stage: Callable[[str, int], None]) -> Variant:
     return Variant(
         signature=tried.runner.signature,
         operators=operators(parsed),
+        operator_versions=needed_versions(parsed),
+        traits=traits(parsed),
         arena_bytes=arena_bytes(parsed),
         golden_samples=samples,
         golden_tolerance=_tolerance(task.how.tolerance, tried.outputs[0], tried.runner),

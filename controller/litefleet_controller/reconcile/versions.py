@@ -191,6 +191,8 @@ def conversion_request(spec: ModelVersionSpec, device_class: Class) -> Conversio
         preprocess=preprocess_of(spec),
         postprocess=postprocess_of(spec),
         threads=device_class.spec.accelerator.threads,
+        runtime=device_class.spec.runtime,
+        runtime_version=device_class.spec.runtime_version,
     )
 
 

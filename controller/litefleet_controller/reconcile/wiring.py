@@ -122,8 +122,17 @@ def _versions_of(objects: Objects) -> Mapper:
     return requests
 
 
+def _engines_changed(event: Event) -> bool:
+    """Whether reconcile/classes.py has to look at a board."""
+    return event.previous is None or _spec_changed(event) or _engines(event.previous) != _engines(event.record)
+
+
+def _engines(board: Record) -> object:
+    return (board.json().get("status") or {}).get("runtimes")
+
+
 async def _class_of(events: Sequence[Event]) -> Iterable[Request]:
-    changed = [e for e in events if _spec_changed(e)]
+    changed = [e for e in events if _engines_changed(e)]
     boards = [r for e in changed for r in (e.record, e.previous) if r is not None]
     return dict.fromkeys(Request(r.key.namespace, str(r.json()["spec"]["class"])) for r in boards)
 

@@ -7,6 +7,7 @@ from pydantic import AfterValidator, Field, WithJsonSchema
 
 from litefleet_controller.resources.meta import Label, Part, Status
 from litefleet_controller.resources.recipe import recipes
+from litefleet_controller.resources.release import PATTERN
 
 
 def _check_recipe(name: str) -> str:
@@ -51,7 +52,11 @@ class DeviceClassSpec(Part):
 
     runtime: Literal["litert"] = Field(default="litert", description="This version serves litert.")
     runtime_version: str | None = Field(
-        default=None, description="Version of the engine on these boards; operators that it doesn't know are refused."
+        default=None,
+        pattern=PATTERN,
+        max_length=64,
+        description="Oldest version of the engine on these boards, e.g. 2.3.0 or 'tflite-runtime 2.14.0': a variant "
+        "that it can't run is refused. As new as the controller's own when it isn't given.",
     )
     accelerator: Accelerator = Accelerator()
     variants: list[Recipe] = Field(min_length=1, description="The ladder: tried in this order until one is proven.")

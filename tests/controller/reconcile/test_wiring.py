@@ -55,6 +55,18 @@ async def test_a_board_wakes_rollouts_when_its_standing_is_new(
     assert await woken(world, "rollouts", "Device", [event]) == expected
 
 
+@pytest.mark.parametrize(
+    ("after", "wakes"),
+    [({"runtimes": {"litert": "2.3.0"}, "connection": "Offline"}, False), ({"runtimes": {"litert": "2.2.0"}}, True)],
+)
+async def test_a_board_wakes_its_class_when_its_engine_is_another(
+    world: World, after: dict[str, Any], wakes: bool
+) -> None:
+    await world.create("Device", "pi-1", {"class": "rpi-4"})
+    event = await status_event(world, {"runtimes": {"litert": "2.3.0"}}, after)
+    assert await woken(world, "classes", "Device", [event]) == ([Request("default", "rpi-4")] if wakes else [])
+
+
 async def test_a_thousand_boards_at_the_start_cost_one_list_of_rollouts(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:

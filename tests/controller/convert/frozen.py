@@ -1,0 +1,25 @@
+"""A frozen model and calibration inputs as quantize.py takes them, without TensorFlow."""
+
+import io
+
+import numpy as np
+from numpy.typing import NDArray
+
+from litefleet_controller.convert.fixing import fixed
+from litefleet_controller.convert.flatbuffer import with_inlined_buffers, with_signature
+from tests.controller.convert.conftest import Workshop
+
+
+def frozen(workshop: Workshop, name: str = "digits.tflite") -> bytes:
+    """The bytes that a float `.tflite` file of the workshop comes to."""
+    return with_signature(with_inlined_buffers(fixed(workshop.read(name))), "input", ("output",))
+
+
+def images(workshop: Workshop, name: str) -> NDArray[np.float32]:
+    """(N, 8, 8, 1) float32 in 0..1."""
+    with np.load(io.BytesIO(workshop.read(name))) as data:
+        return (data["x"] / 16)[..., None].astype(np.float32)
+
+
+def calibration(workshop: Workshop) -> NDArray[np.float32]:
+    return images(workshop, "calibration.npz")
