@@ -15,7 +15,7 @@ import numpy as np
 
 from litefleet_controller.app import Settings, serve
 from litefleet_controller.artifacts.interface import Blobs
-from litefleet_controller.convert.interface import ConversionRequest, Made, Outcome, Progress
+from litefleet_controller.convert.interface import ConversionRequest, Made, ModelFile, Outcome, Progress
 from litefleet_controller.logs import configure_logging
 from litefleet_protocol.tensors import Signature, TensorSpec
 
@@ -37,8 +37,7 @@ class ReadyMade:
             model, golden = source["model"].tobytes(), source["golden"].tobytes()
         made = Made(
             recipe="float32",
-            model=await self._blobs.put(model),
-            size=len(model),
+            files=(ModelFile("model.tflite", await self._blobs.put(model), len(model)),),
             golden=await self._blobs.put(golden),
             golden_size=len(golden),
             golden_samples=1,

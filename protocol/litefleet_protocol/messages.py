@@ -90,7 +90,7 @@ class ArtifactFile(Struct, frozen=True, kw_only=True, rename="camel"):
     """One file of an artifact. Files lie one after the other; chunks run over their concatenation."""
 
     name: str
-    """`model.tflite` or `golden.npz`."""
+    """See runtimes.MODEL_FILES; and `golden.npz`."""
     digest: str
     size: int
     """Bytes."""
@@ -104,8 +104,9 @@ class ArtifactManifest(Message, frozen=True, kw_only=True):
     version: str
     device_class: str
     variant: str
-    """The recipe: float32, float16, dynamic-int8, int8."""
+    """The recipe: float32, float16, dynamic-int8, int8, ..."""
     runtime: str = "litert"
+    """See runtimes.RuntimeName."""
     files: tuple[ArtifactFile, ...]
     chunk_bytes: int
     chunks: tuple[str, ...]

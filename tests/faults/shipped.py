@@ -187,7 +187,7 @@ async def _ship(data: Path) -> None:
                 model=MODEL,
                 version=name,
                 device_class=CLASS,
-                made=Content("float32", model, golden, 1e-3, FLOAT_SIGNATURE),
+                made=Content("float32", (("model.tflite", model),), golden, 1e-3, FLOAT_SIGNATURE),
                 preprocess=Preprocess(),
                 postprocess=Postprocess(labels=LABELS),
             )

@@ -22,6 +22,7 @@ from litefleet_protocol.errors import ProtocolError
 from litefleet_protocol.limits import CHUNK_BYTES, MAX_GOLDEN_BYTES, MAX_MANIFEST_BYTES
 from litefleet_protocol.messages import ArtifactFile, ArtifactManifest
 from litefleet_protocol.names import digest_hex
+from litefleet_protocol.runtimes import GOLDEN_FILE
 from litefleet_protocol.tensors import Postprocess, Preprocess, Signature
 
 _PIECE_BYTES = 1024 * 1024
@@ -43,13 +44,15 @@ class Content:
     """What a conversion made, as far as an artifact is concerned."""
 
     recipe: str
-    model: str
-    """Digest of the .tflite blob."""
+    files: tuple[tuple[str, str], ...]
+    """The model's files by name and digest, in the order that boards get them."""
     golden: str
     """Digest of the golden samples blob."""
     golden_tolerance: float
     signature: Signature
     arena_bytes: int | None = None
+    runtime: str = "litert"
+    """The engine that runs it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +87,7 @@ def build_manifest(
         version=identity.version,
         device_class=identity.device_class,
         variant=content.recipe,
+        runtime=content.runtime,
         files=tuple(
             ArtifactFile(name=f.name, digest=f.digest, size=size) for f, size in zip(files, sizes, strict=True)
         ),
@@ -131,8 +135,8 @@ class ArtifactStore:
                 Code.TOO_LARGE, f"golden samples of {golden_size} bytes; the limit is {MAX_GOLDEN_BYTES}"
             )
         files = [
-            File("model.tflite", made.model, _pieces(await self._blobs.local_path(made.model))),
-            File("golden.npz", made.golden, _pieces(await self._blobs.local_path(made.golden))),
+            File(name, digest, _pieces(await self._blobs.local_path(digest)))
+            for name, digest in (*made.files, (GOLDEN_FILE, made.golden))
         ]
         identity = Identity(namespace, model, version, device_class)
         manifest = await asyncio.to_thread(build_manifest, identity, made, files, preprocess, postprocess)

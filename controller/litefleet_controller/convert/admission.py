@@ -101,9 +101,10 @@ def _lack(name: str, needed: int, known: Runtimes, release: Release) -> str:
 def _refused_size(recipe: RecipeName, variant: VariantEntry, board: Board) -> tuple[str, str] | None:
     if board.max_artifact_bytes is not None and variant.size > board.max_artifact_bytes:
         return "TooLarge", f"{recipe} has {variant.size} bytes; the class takes {board.max_artifact_bytes}"
-    memory = variant.size + variant.arena_bytes
+    activations = variant.arena_bytes or 0
+    memory = variant.size + activations
     if board.max_memory_bytes is not None and memory > board.max_memory_bytes:
-        parts = f"{variant.size} for the file and {variant.arena_bytes} for activations"
+        parts = f"{variant.size} for the file and {activations} for activations"
         said = f"{recipe} needs at least {memory} bytes of memory ({parts}); the class has {board.max_memory_bytes}"
         return "TooLarge", said
     return None

@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Struct
 
 from litefleet_controller.artifacts.durable import write_file
-from litefleet_controller.convert.interface import ParityLimits, RecipeName, SourceFormat
+from litefleet_controller.convert.interface import ModelFile, ParityLimits, RecipeName, SourceFormat
 from litefleet_controller.resources.recipe import Recipe
 from litefleet_protocol.tensors import Preprocess, Signature
 
@@ -88,13 +88,14 @@ class VariantKey(Struct, frozen=True, kw_only=True):
     calibration_samples: int
     goal: ParityLimits | None = None
     """What the recipe works towards, if it does; sizes are left out."""
+    toolchain: dict[str, str] = {}
+    """What the recipe's engine needs beside the tools that froze the source."""
 
 
 class VariantEntry(Entry, frozen=True, kw_only=True, tag="variant"):
     """A variant and its numbers, good or bad."""
 
-    model: str
-    size: int
+    files: tuple[ModelFile, ...]
     golden: str
     golden_size: int
     golden_samples: int
@@ -102,9 +103,10 @@ class VariantEntry(Entry, frozen=True, kw_only=True, tag="variant"):
     signature: Signature
     operators: dict[str, int]
     operator_versions: dict[str, int]
-    """Operator to the highest version of it that is needed: see opversions.py."""
+    """Operator to the highest version of it that is needed: see opversions.py. Empty for other engines than LiteRT."""
     traits: tuple[str, ...]
-    arena_bytes: int
+    arena_bytes: int | None
+    """None where the engine's format doesn't tell."""
     agreement: float
     accuracy: float
     source_accuracy: float
@@ -114,9 +116,14 @@ class VariantEntry(Entry, frozen=True, kw_only=True, tag="variant"):
     notes: tuple[str, ...] = ()
 
     @property
+    def size(self) -> int:
+        """Bytes of all files of the model."""
+        return sum(file.size for file in self.files)
+
+    @property
     def blobs(self) -> tuple[str, ...]:
         """See Entry."""
-        return self.model, self.golden
+        return *(file.digest for file in self.files), self.golden
 
 
 class RefusalEntry(Entry, frozen=True, kw_only=True, tag="refusal"):

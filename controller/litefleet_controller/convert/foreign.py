@@ -13,11 +13,12 @@ from typing import Any
 from litefleet_controller.convert.answers import write_answers
 from litefleet_controller.convert.archive import refuse
 from litefleet_controller.convert.datasets import load_evaluation
+from litefleet_controller.convert.engines.interface import run
+from litefleet_controller.convert.engines.litert import LiteRTRunner
 from litefleet_controller.convert.fixing import fixed, load
 from litefleet_controller.convert.flatbuffer import with_inlined_buffers, with_signature
 from litefleet_controller.convert.interface import ConversionError
 from litefleet_controller.convert.precision import recipe_of, type_name
-from litefleet_controller.convert.runner import Runner
 from litefleet_controller.convert.structure import read_model
 from litefleet_controller.convert.tasks import CHECKING, FROZEN_FILE, Frozen, Inspect, RungError
 
@@ -39,18 +40,14 @@ def inspect(task: Inspect, stage: Callable[[str, int], None]) -> Frozen:
         data = with_signature(data, "input", ("output",))
     (folder / FROZEN_FILE).write_bytes(data)
     try:
-        runner = Runner(folder / FROZEN_FILE)
+        runner = LiteRTRunner(folder / FROZEN_FILE)
         shape = tuple(runner.signature.inputs[0].shape)
         evaluation = load_evaluation(task.evaluation, task.preprocess, shape, classes)
-        runner(evaluation.x[:1])
+        run(runner, evaluation.x[:1])
         stage("evaluating", 20)
-        (answers,) = runner(evaluation.x, lambda share: stage("evaluating", 20 + int(30 * share)))
+        (answers,) = run(runner, evaluation.x, lambda share: stage("evaluating", 20 + int(30 * share)))
     except RungError as e:
         raise ConversionError(e.code, str(e).replace("the variant", "the source"), final=True) from e
-    except (ValueError, RuntimeError) as e:
-        refuse(
-            "BadOutput", f"LiteRT can't run the source: {(str(e).strip().splitlines() or ['no reason given'])[0][:200]}"
-        )
     write_answers(folder, answers)
     return Frozen(classes=classes, recipe=recipe)
 

@@ -3,10 +3,14 @@
 Implemented by a local pool of child processes, later by Kubernetes Jobs. Nothing here imports tensorflow.
 """
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+from msgspec import Struct
+
+from litefleet_controller.resources.recipe import Engine
 from litefleet_protocol.tensors import Postprocess, Preprocess, Signature
 
 RecipeName = str
@@ -51,14 +55,23 @@ class ConversionRequest:
     """What the class's boards run it with. Not of the key: applied to what is made, as limits are."""
 
 
+class ModelFile(Struct, frozen=True):
+    """One file of a variant, as a blob."""
+
+    name: str
+    """As litefleet_protocol.runtimes has it."""
+    digest: str
+    size: int
+    """Bytes."""
+
+
 @dataclass(frozen=True, slots=True)
 class Made:
     """A variant that passed."""
 
     recipe: RecipeName
-    model: str
-    """Digest of the .tflite blob."""
-    size: int
+    files: tuple[ModelFile, ...]
+    """The first is what the engine is given."""
     golden: str
     """Digest of the golden samples blob: .npz, `x0`.. float32 inputs after pre-processing with a leading sample axis
     in place of the batch axis, `y0`.. the variant's own dequantized float32 outputs for them."""
@@ -76,9 +89,28 @@ class Made:
     seconds: float
     cached: bool
     arena_bytes: int | None = None
-    """Activations alive at once at the worst moment: a lower bound of the interpreter's arena."""
+    """Activations alive at once at the worst moment: a lower bound of the interpreter's arena. None where the engine's
+    format doesn't tell."""
     notes: tuple[str, ...] = ()
     """What was decided while it was made, a sentence each."""
+    engine: Engine = "litert"
+
+    @property
+    def model(self) -> str:
+        """What names the variant: the digest of its file; of several files, of the list of their digests.
+
+        Neither of OpenVINO's two files alone would do: models of one architecture share the one, and two that differ
+        in what they compute with the same numbers share the other.
+        """
+        if len(self.files) == 1:
+            return self.files[0].digest
+        listed = "".join(f"{file.name} {file.digest}\n" for file in self.files)
+        return f"sha256:{hashlib.sha256(listed.encode()).hexdigest()}"
+
+    @property
+    def size(self) -> int:
+        """Bytes of all files of the model."""
+        return sum(file.size for file in self.files)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +136,7 @@ class Progress:
     """How far a request is."""
 
     stage: str
-    """queued, loading, checking, freezing, calibrating, quantizing, comparing, evaluating."""
+    """queued, loading, checking, freezing, calibrating, quantizing or converting, comparing, evaluating."""
     percent: int
     recipe: str = ""
 

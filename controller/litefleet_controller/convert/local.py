@@ -23,9 +23,9 @@ from litefleet_controller.convert.interface import (
 )
 from litefleet_controller.convert.limits import PoolLimits
 from litefleet_controller.convert.pool import WorkerPool
-from litefleet_controller.convert.rungs import Listener, Rung, Rungs
-from litefleet_controller.convert.tasks import CALIBRATION_MISSING, Stage
-from litefleet_controller.convert.toolchain import installed_toolchain
+from litefleet_controller.convert.rungs import Listener, Rungs
+from litefleet_controller.convert.tasks import CALIBRATION_MISSING, RungError, Stage
+from litefleet_controller.convert.toolchain import engine_toolchain, installed_toolchain
 from litefleet_controller.resources.recipe import recipes
 
 
@@ -61,7 +61,13 @@ class LocalConverter:
             ):
                 refused.append(RefusedRung(recipe, "CalibrationMissing", CALIBRATION_MISSING.format(recipe)))
                 continue
-            rung = await self._rung(request, recipe, toolchain, reported.listener(recipe))
+            try:
+                engine = engine_toolchain(recipes()[recipe].engine)
+            except RungError as e:
+                refused.append(RefusedRung(recipe, e.code, str(e)))
+                continue
+            key = _key(request, recipe, toolchain, engine)
+            rung = await self._rungs.make(key, reported.listener(recipe))
             if isinstance(rung.entry, RefusalEntry):
                 refused.append(RefusedRung(recipe, rung.entry.code, rung.entry.message))
                 continue
@@ -76,26 +82,6 @@ class LocalConverter:
     async def close(self) -> None:
         """End the workers. Requests under way fail with `WorkerCrashed`."""
         await self._pool.close()
-
-    async def _rung(
-        self, request: ConversionRequest, recipe: RecipeName, toolchain: dict[str, str], listener: Listener
-    ) -> Rung:
-        how = recipes()[recipe]
-        key = VariantKey(
-            frozen=FrozenKey(
-                source=request.source,
-                source_format=request.source_format,
-                evaluation=request.evaluation,
-                preprocess=request.preprocess,
-                toolchain=toolchain,
-            ),
-            recipe=recipe,
-            how=how,
-            calibration=request.calibration if how.needs_calibration else None,
-            calibration_samples=request.calibration_samples if how.needs_calibration else 0,
-            goal=_parity(request.limits) if how.spared else None,
-        )
-        return await self._rungs.make(key, listener)
 
 
 def _parity(limits: ParityLimits) -> ParityLimits:
@@ -120,11 +106,32 @@ class _Monotonic:
         return report
 
 
+def _key(
+    request: ConversionRequest, recipe: RecipeName, toolchain: dict[str, str], engine: dict[str, str]
+) -> VariantKey:
+    """`toolchain`: what freezes the source; `engine`: what the recipe's engine needs beside it."""
+    how = recipes()[recipe]
+    return VariantKey(
+        frozen=FrozenKey(
+            source=request.source,
+            source_format=request.source_format,
+            evaluation=request.evaluation,
+            preprocess=request.preprocess,
+            toolchain=toolchain,
+        ),
+        recipe=recipe,
+        how=how,
+        calibration=request.calibration if how.needs_calibration else None,
+        calibration_samples=request.calibration_samples if how.needs_calibration else 0,
+        goal=_parity(request.limits) if how.spared else None,
+        toolchain=engine,
+    )
+
+
 def _made(recipe: RecipeName, entry: VariantEntry, *, seconds: float, is_cached: bool) -> Made:
     return Made(
         recipe=recipe,
-        model=entry.model,
-        size=entry.size,
+        files=entry.files,
         golden=entry.golden,
         golden_size=entry.golden_size,
         golden_samples=entry.golden_samples,
@@ -140,4 +147,5 @@ def _made(recipe: RecipeName, entry: VariantEntry, *, seconds: float, is_cached:
         cached=is_cached,
         arena_bytes=entry.arena_bytes,
         notes=entry.notes,
+        engine=recipes()[recipe].engine,
     )

@@ -19,9 +19,7 @@ LENGTH = struct.Struct(">I")
 
 FROZEN_FILE = "frozen.tflite"
 ANSWERS_FILE = "answers.npz"
-MODEL_FILE = "model.tflite"
 RANGES_FILE = "ranges.json"
-GOLDEN_FILE = "golden.npz"
 
 CHECKING = "checking"
 """The stage in which a foreign file is first loaded and run: one that takes long there never ends."""
@@ -57,7 +55,10 @@ class Calibrate(Struct, frozen=True, kw_only=True, tag="calibrate"):
 
 
 class Quantize(Struct, frozen=True, kw_only=True, tag="quantize"):
-    """Make MODEL_FILE and GOLDEN_FILE of what a Freeze or an Inspect made, compared with the source's answers."""
+    """Make GOLDEN_FILE and the MODEL_FILES of the recipe's engine of what a Freeze or an Inspect made.
+
+    Compared with the source's answers.
+    """
 
     folder: str
     recipe: RecipeName
@@ -101,7 +102,7 @@ class Variant(Struct, frozen=True, kw_only=True, tag="variant"):
     operators: dict[str, int]
     operator_versions: dict[str, int]
     traits: tuple[str, ...]
-    arena_bytes: int
+    arena_bytes: int | None
     golden_samples: int
     golden_tolerance: float
     agreement: float

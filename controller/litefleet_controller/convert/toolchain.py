@@ -1,8 +1,11 @@
 """Which tools make variants, known without importing them: the controller's process must stay small."""
 
+from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 
 from litefleet_controller.convert.interface import ConversionError, SourceFormat
+from litefleet_controller.convert.tasks import RungError
+from litefleet_controller.resources.recipe import Engine
 
 REVISION = "2"
 """Of this package's own part in the outcome: raised when the same inputs and tools give other bytes or numbers."""
@@ -10,6 +13,22 @@ REVISION = "2"
 _NEEDED = ("litert-quantizer", "ai-edge-litert", "numpy")
 _TENSORFLOW = ("tensorflow-cpu", "tensorflow")
 """The first on x86-64, the second elsewhere; both are the module `tensorflow`."""
+
+
+_ENGINES: Mapping[Engine, tuple[str, Mapping[str, tuple[str, ...]]]] = {
+    "litert": ("convert", {}),
+    "openvino": ("convert-openvino", {"openvino": ("openvino",)}),
+    "onnxruntime": (
+        "convert,convert-onnx",
+        {
+            "tf2onnx": ("tf2onnx",),
+            "onnx": ("onnx",),
+            "onnxruntime": ("onnxruntime", "onnxruntime-gpu"),
+            "tensorflow": _TENSORFLOW,
+        },
+    ),
+}
+"""The extra that brings what an engine's recipes need beside the tools that freeze, and that."""
 
 
 def installed_toolchain(source_format: SourceFormat) -> dict[str, str]:
@@ -21,15 +40,38 @@ def installed_toolchain(source_format: SourceFormat) -> dict[str, str]:
     needed: dict[str, tuple[str, ...]] = {name: (name,) for name in _NEEDED}
     if source_format != "tflite":
         needed |= {"keras": ("keras",), "tensorflow": _TENSORFLOW}
-    versions = {name: next(filter(None, map(_version, names)), None) for name, names in needed.items()}
-    if missing := [name for name, found in versions.items() if found is None]:
+    versions, missing = _versions(needed)
+    if missing:
         raise ConversionError(
             "ToolMissing",
             f"this controller can't convert: {', '.join(missing)} isn't installed",
             final=False,
             hint="install litefleet-controller[convert]",
         )
-    return {name: found for name, found in versions.items() if found} | {"litefleet-convert": REVISION}
+    return versions | {"litefleet-convert": REVISION}
+
+
+def engine_toolchain(engine: Engine) -> dict[str, str]:
+    """Tool to version, of what makes and proves an engine's variants beside the tools that froze the source.
+
+    Raises:
+        RungError: `ToolMissing`; rungs for other engines can be made all the same.
+    """
+    extra, needed = _ENGINES[engine]
+    versions, missing = _versions(needed)
+    if missing:
+        raise RungError(
+            "ToolMissing",
+            f"this controller makes nothing for {engine}: {', '.join(missing)} isn't installed; "
+            f"install litefleet-controller[{extra}]",
+        )
+    return versions
+
+
+def _versions(needed: Mapping[str, tuple[str, ...]]) -> tuple[dict[str, str], list[str]]:
+    """What is there, and the names of what isn't."""
+    found = {name: next(filter(None, map(_version, names)), None) for name, names in needed.items()}
+    return {name: v for name, v in found.items() if v}, [name for name, v in found.items() if v is None]
 
 
 def _version(distribution: str) -> str | None:

@@ -1,4 +1,4 @@
-"""A model run on the evaluation set and compared with its source. Runs in workers; imports ai_edge_litert."""
+"""A model run on the evaluation set and compared with its source. Runs in workers."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -7,21 +7,23 @@ from pathlib import Path
 import numpy as np
 
 from litefleet_controller.convert.datasets import Evaluation
+from litefleet_controller.convert.engines.interface import Runner, run
 from litefleet_controller.convert.preprocess import Floats
-from litefleet_controller.convert.runner import Runner
-from litefleet_controller.convert.tasks import MODEL_FILE, RungError
+from litefleet_controller.convert.tasks import RungError
+from litefleet_protocol.runtimes import MODEL_FILES, RuntimeName
 
 
 @dataclass(frozen=True, slots=True)
 class Tried:
     """A model and what it came to."""
 
-    model: bytes
     runner: Runner
     outputs: list[Floats]
     agreement: float
     """Share of samples with the source's top answer."""
     accuracy: float
+    model: bytes = b""
+    """The `.tflite` file; nothing for other engines."""
 
 
 class Trial:
@@ -37,23 +39,33 @@ class Trial:
         self.source_accuracy = float((self._expected == evaluation.y).mean())
 
     def __call__(self, model: bytes) -> Tried:
-        """Write MODEL_FILE and run it as a board does.
+        """Write a `.tflite` file and run it as a board does.
 
         Raises:
             RungError: `BadShape` or `BadOutput`.
         """
-        (self._folder / MODEL_FILE).write_bytes(model)
+        from litefleet_controller.convert.engines.litert import LiteRTRunner
+
+        path = self._folder / MODEL_FILES[RuntimeName.LITERT][0]
+        path.write_bytes(model)
+        return self.of(LiteRTRunner(path), model)
+
+    def of(self, runner: Runner, model: bytes = b"") -> Tried:
+        """Run what is loaded already.
+
+        Raises:
+            RungError: `BadOutput` or `BadShape`.
+        """
         self._stage("evaluating", 60)
-        runner = Runner(self._folder / MODEL_FILE)
-        outputs = runner(self._evaluation.x, lambda share: self._stage("evaluating", 60 + int(38 * share)))
+        outputs = run(runner, self._evaluation.x, lambda share: self._stage("evaluating", 60 + int(38 * share)))
         _check_outputs(outputs[0], self._source)
         answers = outputs[0].argmax(axis=1)
         return Tried(
-            model,
             runner,
             outputs,
             agreement=float((answers == self._expected).mean()),
             accuracy=float((answers == self._evaluation.y).mean()),
+            model=model,
         )
 
 

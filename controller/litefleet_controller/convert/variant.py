@@ -1,4 +1,4 @@
-"""One rung in a worker: quantize, run, compare with the source, keep golden samples. Decides nothing.
+"""One rung in a worker: make the engine's files, run them, compare with the source, keep golden samples.
 
 The numbers are returned whether they are good or bad; limits are applied to them in the controller (gate.py), so that
 classes with different limits share one computation. But for recipes that work towards the limits: see sparing.py.
@@ -6,32 +6,31 @@ classes with different limits share one computation. But for recipes that work t
 
 import io
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from litefleet_controller.convert.datasets import load_calibration, load_evaluation
-from litefleet_controller.convert.flatbuffer import arena_bytes, input_shape, operators, parse
+from litefleet_controller.convert.engines.interface import Runner, classes, form
+from litefleet_controller.convert.flatbuffer import arena_bytes, input_shape, operators, parse, with_inlined_buffers
 from litefleet_controller.convert.interface import RecipeName
 from litefleet_controller.convert.opversions import needed_versions, traits
 from litefleet_controller.convert.precision import described, recipe_of
 from litefleet_controller.convert.preprocess import Floats
-from litefleet_controller.convert.quantize import quantize
-from litefleet_controller.convert.ranges import read_ranges
-from litefleet_controller.convert.runner import Runner
-from litefleet_controller.convert.sparing import spare
-from litefleet_controller.convert.tasks import GOLDEN_FILE, MODEL_FILE, Quantize, RungError, Variant
+from litefleet_controller.convert.tasks import FROZEN_FILE, Quantize, RungError, Variant
 from litefleet_controller.convert.trial import Trial, Tried
 from litefleet_controller.resources.recipe import Tolerance
 from litefleet_protocol.limits import MAX_GOLDEN_BYTES
+from litefleet_protocol.runtimes import GOLDEN_FILE, MODEL_FILES
 
 _GOLDEN_SAMPLES = 4
 _NPZ_OVERHEAD_BYTES = 4096
 
 
 def make_variant(task: Quantize, stage: Callable[[str, int], None]) -> Variant:
-    """Write MODEL_FILE and GOLDEN_FILE; the numbers.
+    """Write the engine's MODEL_FILES and GOLDEN_FILE; the numbers.
 
     Raises: RungError, ConversionError.
     """
@@ -41,33 +40,56 @@ def make_variant(task: Quantize, stage: Callable[[str, int], None]) -> Variant:
         source: Floats = data["y0"]
     evaluation = load_evaluation(task.evaluation, task.preprocess, input_shape(parse(frozen)), source.shape[1])
     trial = Trial(folder, evaluation, source, stage)
-    stage("quantizing", 50)
-    tried, notes = _made(task, frozen, trial, stage)
-    (folder / MODEL_FILE).write_bytes(tried.model)
+    made = (_litert if task.how.engine == "litert" else _other)(task, frozen, trial, stage)
+    tried = made.tried
     golden, samples = _golden(evaluation.x, tried.outputs)
     (folder / GOLDEN_FILE).write_bytes(golden)
-    parsed = parse(tried.model)
     return Variant(
         signature=tried.runner.signature,
-        operators=operators(parsed),
-        operator_versions=needed_versions(parsed),
-        traits=traits(parsed),
-        arena_bytes=arena_bytes(parsed),
+        operators=made.operators,
+        operator_versions=made.operator_versions,
+        traits=made.traits,
+        arena_bytes=made.arena_bytes,
         golden_samples=samples,
         golden_tolerance=_tolerance(task.how.tolerance, tried.outputs[0], tried.runner),
         agreement=tried.agreement,
         accuracy=tried.accuracy,
         source_accuracy=trial.source_accuracy,
         evaluated=len(evaluation.x),
-        classes=tried.runner.classes,
-        notes=notes,
+        classes=classes(tried.runner),
+        notes=made.notes,
     )
 
 
-def _made(
+@dataclass(frozen=True, slots=True)
+class _Made:
+    """Files that were written and run, and what can be read from them."""
+
+    tried: Tried
+    operators: dict[str, int]
+    operator_versions: dict[str, int]
+    traits: tuple[str, ...] = ()
+    arena_bytes: int | None = None
+    notes: tuple[str, ...] = ()
+
+
+def _litert(task: Quantize, frozen: bytes, trial: Trial, stage: Callable[[str, int], None]) -> _Made:
+    stage("quantizing", 50)
+    tried, notes = _quantized(task, frozen, trial, stage)
+    # What was tried last needn't be what was best.
+    (Path(task.folder) / MODEL_FILES[task.how.engine][0]).write_bytes(tried.model)
+    parsed = parse(tried.model)
+    return _Made(tried, operators(parsed), needed_versions(parsed), traits(parsed), arena_bytes(parsed), notes)
+
+
+def _quantized(
     task: Quantize, frozen: bytes, trial: Trial, stage: Callable[[str, int], None]
 ) -> tuple[Tried, tuple[str, ...]]:
     """What the recipe comes to, and what was decided on the way."""
+    from litefleet_controller.convert.quantize import quantize
+    from litefleet_controller.convert.ranges import read_ranges
+    from litefleet_controller.convert.sparing import spare
+
     if _is_ready(frozen, task.recipe):
         return trial(frozen), ()
     ranges = read_ranges(task.ranges) if task.ranges is not None else None
@@ -77,6 +99,18 @@ def _made(
     x = load_calibration(task.calibration, samples, task.preprocess, input_shape(parse(frozen)))
     tried, note = spare(task, task.how.spared, task.goal, ranges, x, trial, stage)
     return tried, (note,)
+
+
+def _other(task: Quantize, frozen: bytes, trial: Trial, stage: Callable[[str, int], None]) -> _Made:
+    """Another engine's form of the frozen file."""
+    _is_ready(frozen, task.recipe)
+    stage("converting", 50)
+    folder = Path(task.folder)
+    source = folder / FROZEN_FILE  # blobs have no suffix, by which OpenVINO knows formats
+    source.write_bytes(with_inlined_buffers(frozen))
+    made_by = form(task.how.engine)
+    found = made_by.write(source, task.how, folder)
+    return _Made(trial.of(made_by.load(folder / MODEL_FILES[task.how.engine][0])), found, {})
 
 
 def _is_ready(frozen: bytes, recipe: RecipeName) -> bool:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 from litefleet_controller.convert.interface import Made, Outcome
-from litefleet_controller.resources.model import ClassVariant, Refusal, TensorStatus, Variant
+from litefleet_controller.resources.model import ClassVariant, Refusal, TensorStatus, Variant, VariantFile
 from litefleet_protocol.tensors import TensorSpec
 
 Phase = Literal["Pending", "Converting", "Ready", "PartlyRefused", "Refused", "Failed"]
@@ -39,8 +39,10 @@ def variant(made: Made, artifact: str) -> Variant:
     return Variant(
         recipe=made.recipe,
         artifact=artifact,
+        runtime=made.engine,
         digest=made.model,
         size_bytes=made.size,
+        files=[VariantFile(name=f.name, digest=f.digest, size_bytes=f.size) for f in made.files],
         agreement=made.agreement,
         accuracy=made.accuracy,
         source_accuracy=made.source_accuracy,

@@ -128,7 +128,7 @@ class ModelVersionReconciler:
             model=version.spec.model_ref,
             version=version.key.name,
             device_class=device_class.key.name,
-            made=Content(made.recipe, made.model, made.golden, made.golden_tolerance, made.signature, made.arena_bytes),
+            made=_content(made),
             preprocess=preprocess_of(version.spec),
             postprocess=postprocess_of(version.spec),
         )
@@ -193,6 +193,18 @@ def conversion_request(spec: ModelVersionSpec, device_class: Class) -> Conversio
         threads=device_class.spec.accelerator.threads,
         runtime=device_class.spec.runtime,
         runtime_version=device_class.spec.runtime_version,
+    )
+
+
+def _content(made: Made) -> Content:
+    return Content(
+        recipe=made.recipe,
+        files=tuple((file.name, file.digest) for file in made.files),
+        golden=made.golden,
+        golden_tolerance=made.golden_tolerance,
+        signature=made.signature,
+        arena_bytes=made.arena_bytes,
+        runtime=made.engine,
     )
 
 

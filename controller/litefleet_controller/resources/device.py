@@ -3,16 +3,27 @@
 from datetime import datetime
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, WithJsonSchema
+from pydantic import AfterValidator, Field, ValidationInfo, WithJsonSchema
 
+from litefleet_controller.resources.causes import FieldError
 from litefleet_controller.resources.meta import Label, Part, Status
-from litefleet_controller.resources.recipe import recipes
+from litefleet_controller.resources.recipe import Engine, recipes
 from litefleet_controller.resources.release import PATTERN
 
 
-def _check_recipe(name: str) -> str:
-    if name not in recipes():
-        raise ValueError(f"{name!r} is no recipe; there are {', '.join(recipes())}")
+def _check_recipe(name: str, info: ValidationInfo) -> str:
+    """A rung must be there, and made for the class's engine: a board can't open another one's files."""
+    known = recipes()
+    if name not in known:
+        raise ValueError(f"{name!r} is no recipe; there are {', '.join(known)}")
+    runtime = info.data.get("runtime")
+    if runtime is not None and known[name].engine != runtime:
+        fitting = ", ".join(n for n, how in known.items() if how.engine == runtime)
+        raise FieldError(
+            "WrongRuntime",
+            f"{name} is made for the runtime {known[name].engine}, and this class has {runtime}: write one of "
+            f"{fitting}, or set spec.runtime to {known[name].engine}",
+        )
     return name
 
 
@@ -50,7 +61,10 @@ class Limits(Part):
 class DeviceClassSpec(Part):
     """A kind of board."""
 
-    runtime: Literal["litert"] = Field(default="litert", description="This version serves litert.")
+    # Before variants, which are checked against it.
+    runtime: Engine = Field(
+        default="litert", description="The engine on these boards. Every recipe of the ladder must be made for it."
+    )
     runtime_version: str | None = Field(
         default=None,
         pattern=PATTERN,

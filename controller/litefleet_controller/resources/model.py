@@ -122,13 +122,23 @@ class TensorStatus(Part):
     zero_point: int | None = Field(default=None, description="Quantization: the integer that stands for zero.")
 
 
+class VariantFile(Part):
+    """One file of a variant."""
+
+    name: str = Field(description="Its name on a board.")
+    digest: Digest = Field(description="Its digest.")
+    size_bytes: int = Field(description="Its size.")
+
+
 class Variant(Part):
-    """One converted, proven file."""
+    """What was converted and proven: one file, or two for OpenVINO."""
 
     recipe: str = Field(description="How it was made: a name that the ladder of a DeviceClass may have.")
     artifact: Digest = Field(description="Digest of the signed artifact manifest that boards fetch.")
-    digest: Digest = Field(description="Digest of the .tflite file.")
-    size_bytes: int = Field(description="Size of the .tflite file.")
+    runtime: str = Field(default="litert", description="The engine that runs it.")
+    digest: Digest = Field(description="Digest of the model's file; of several files, of the list of their digests.")
+    size_bytes: int = Field(description="Size of the model's files together.")
+    files: list[VariantFile] = Field(default=[], description="The model's files; the engine is given the first.")
     agreement: float = Field(description="Share of evaluation samples with the same top answer as the source.")
     accuracy: float | None = Field(default=None, description="Its accuracy on the evaluation set.")
     source_accuracy: float | None = Field(default=None, description="The source's accuracy on the same set.")

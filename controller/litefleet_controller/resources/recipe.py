@@ -14,6 +14,8 @@ from msgspec import Struct
 
 _SUFFIX = ".yaml"
 Activations = Literal["float32", "dynamic", "int8", "int16"]
+Engine = Literal["litert", "openvino", "onnxruntime"]
+"""As litefleet_protocol.runtimes names them."""
 
 
 class Weights(Struct, frozen=True, forbid_unknown_fields=True):
@@ -55,6 +57,8 @@ class Recipe(Struct, frozen=True, forbid_unknown_fields=True):
     activations: Activations
     """How numbers are computed: `dynamic` quantizes to int8 at every inference, int8 and int16 with fixed ranges."""
     tolerance: Tolerance
+    engine: Engine = "litert"
+    """Which engine runs the result; its own format is made of the same frozen source."""
     edges: Literal["float32", "int8"] = "float32"
     """What goes in and out."""
     spared: Spared | None = None

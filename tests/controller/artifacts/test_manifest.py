@@ -49,7 +49,8 @@ class Shelf:
         self.store = ArtifactStore(self.blobs, self.signer, self.index)
 
     async def publish(self, version: str = "digits-v1", golden: bytes = GOLDEN) -> str:
-        content = Content("float32", await self.blobs.put(MODEL), await self.blobs.put(golden), 1e-3, SIGNATURE, 24_576)
+        files = (("model.tflite", await self.blobs.put(MODEL)),)
+        content = Content("float32", files, await self.blobs.put(golden), 1e-3, SIGNATURE, 24_576)
         return await self.store.publish(
             namespace="default",
             model="digits",
@@ -94,6 +95,27 @@ async def test_chunks_put_together_are_the_files(shelf: Shelf) -> None:
 
 async def test_the_same_inputs_give_the_same_artifact(shelf: Shelf) -> None:
     assert await shelf.publish() == await shelf.publish()
+
+
+async def test_manifests_keep_the_names_that_boards_in_the_field_know_them_by(shelf: Shelf) -> None:
+    """Computed with the first version that published: other bytes would have every board fetch what it has."""
+    assert await shelf.publish() == "sha256:910de622de35fad38839813e38998d37e32ab8bd8cb4602970e601eecb0002e2"
+
+
+async def test_a_model_of_two_files_is_cut_in_their_order(shelf: Shelf) -> None:
+    files = (("model.xml", await shelf.blobs.put(b"<net/>")), ("model.bin", await shelf.blobs.put(MODEL)))
+    content = Content("openvino-float16", files, await shelf.blobs.put(GOLDEN), 1e-3, SIGNATURE, runtime="openvino")
+    digest = await shelf.store.publish(
+        namespace="default", model="digits", version="digits-v1", device_class="pi", made=content,
+        preprocess=Preprocess(), postprocess=Postprocess(),
+    )  # fmt: skip
+    manifest = await shelf.store.manifest(digest)
+    assert (manifest.runtime, manifest.arena_bytes) == ("openvino", None)
+    assert [f.name for f in manifest.files] == ["model.xml", "model.bin", "golden.npz"]
+    assert (
+        b"".join([await shelf.store.chunk(digest, i) for i in range(len(manifest.chunks))])
+        == b"<net/>" + MODEL + GOLDEN
+    )
 
 
 async def test_another_version_of_the_same_files_is_another_artifact(shelf: Shelf) -> None:
@@ -145,7 +167,7 @@ async def test_golden_samples_past_the_limit_are_refused(shelf: Shelf) -> None:
 def manifest_of(*contents: list[bytes]) -> ArtifactManifest:
     digest = "sha256:" + "0" * 64
     files = [File(f"file{i}", digest, parts) for i, parts in enumerate(contents)]
-    content = Content("float32", digest, digest, 1e-3, SIGNATURE)
+    content = Content("float32", (("model.tflite", digest),), digest, 1e-3, SIGNATURE)
     return build_manifest(Identity("ns", "m", "m-v1", "pi"), content, files, Preprocess(), Postprocess())
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from litefleet_controller.convert.admission import Board, admit, check_labels
 from litefleet_controller.convert.cache import VariantEntry
-from litefleet_controller.convert.interface import ConversionError
+from litefleet_controller.convert.interface import ConversionError, ModelFile
 from litefleet_controller.convert.runtimes import litert
 from litefleet_controller.resources.release import Release
 from litefleet_protocol.tensors import Signature, TensorSpec
@@ -18,7 +18,7 @@ SIGNATURE = Signature(
     outputs=(TensorSpec(name="y", shape=(1, 10), dtype="float32"),),
 )
 DYNAMIC = VariantEntry(
-    model=DIGEST, size=1000, golden=DIGEST, golden_size=10, golden_samples=4, golden_tolerance=1e-3,
+    files=(ModelFile("model.tflite", DIGEST, 1000),), golden=DIGEST, golden_size=10, golden_samples=4, golden_tolerance=1e-3,
     signature=SIGNATURE, operators={"CONV_2D": 5, "FULLY_CONNECTED": 1},
     operator_versions={"CONV_2D": 5, "FULLY_CONNECTED": 12}, traits=(), arena_bytes=500, agreement=0.98, accuracy=0.96,
     source_accuracy=0.97, evaluated=400, classes=10, toolchain={},
@@ -40,7 +40,10 @@ def test_limits_that_are_not_set_refuse_nothing() -> None:
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        ({"size": 1001}, "dynamic-int8 has 1001 bytes; the class takes 1000"),
+        (
+            {"files": (ModelFile("model.xml", DIGEST, 400), ModelFile("model.bin", DIGEST, 601))},
+            "dynamic-int8 has 1001 bytes; the class takes 1000",
+        ),
         (
             {"arena_bytes": 501},
             "1501 bytes of memory (1000 for the file and 501 for activations); the class has 1500",

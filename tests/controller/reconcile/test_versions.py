@@ -11,6 +11,7 @@ from litefleet_controller.convert.interface import (
     ConversionError,
     ConversionRequest,
     Made,
+    ModelFile,
     Outcome,
     Progress,
     RefusedRung,
@@ -53,7 +54,7 @@ async def converter(world: World) -> Scripted:
     tensor = TensorSpec(name="x", shape=(1, 8, 8, 1), dtype="float32")
     return Scripted(
         Made(
-            recipe="int8", model=await world.blobs.put(b"a model"), size=7, golden=await world.blobs.put(b"golden"),
+            recipe="int8", files=(ModelFile("model.tflite", await world.blobs.put(b"a model"), 7),), golden=await world.blobs.put(b"golden"),
             golden_size=6, golden_samples=4, golden_tolerance=0.01, signature=Signature(inputs=(tensor,), outputs=(tensor,)),
             operators={"CONV_2D": 3}, agreement=0.99, accuracy=0.97, source_accuracy=0.975, evaluated=400,
             toolchain={"litert-quantizer": "0.11"}, seconds=1.5, cached=False,
@@ -86,7 +87,9 @@ async def test_classes_in_use_get_their_variant(
     found = await classes(world)
     assert set(found) == {"camera", "gateway"}
     assert found["camera"]["state"] == "Ready"
-    assert found["camera"]["variant"]["agreement"] == 0.99
+    variant = found["camera"]["variant"]
+    assert (variant["agreement"], variant["runtime"], variant["sizeBytes"]) == (0.99, "litert", 7)
+    assert variant["files"] == [{"name": "model.tflite", "digest": variant["digest"], "sizeBytes": 7}]
     assert found["camera"]["variant"]["artifact"] != found["gateway"]["variant"]["artifact"]
     status = await world.status("ModelVersion", "digits-v1")
     assert status["phase"] == "Ready"
@@ -208,7 +211,9 @@ async def test_an_artifact_that_can_not_be_refuses_its_class_alone(
 async def test_a_disk_that_fails_under_an_artifact_is_tried_again(
     world: World, reconciler: ModelVersionReconciler, converter: Scripted
 ) -> None:
-    converter.outcomes["camera"] = Outcome(replace(converter.made, model=f"sha256:{'0' * 64}"), ())
+    converter.outcomes["camera"] = Outcome(
+        replace(converter.made, files=(ModelFile("model.tflite", f"sha256:{'0' * 64}", 7),)), ()
+    )
     result = await reconciler.reconcile(VERSION)
     found = await classes(world)
     assert (found["camera"]["state"], found["camera"]["code"]) == ("Pending", "StorageFailed")

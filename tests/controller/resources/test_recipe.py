@@ -6,7 +6,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from litefleet_controller.resources.device import DeviceClassSpec
+from litefleet_controller.resources.device import DeviceClassSpec, DeviceClassStatus
+from litefleet_controller.resources.modelcheck import model_check
 from litefleet_controller.resources.recipe import Recipe, read_recipes, recipes
 
 PAGE = Path(__file__).parents[3] / "docs" / "recipes.md"
@@ -53,3 +54,17 @@ def test_the_page_on_recipes_has_every_recipe_with_its_summary_and_needs() -> No
 def test_a_ladder_with_an_unknown_recipe_is_told_which_there_are() -> None:
     with pytest.raises(ValueError, match=r"'int9' is no recipe; there are .*dynamic-int8"):
         DeviceClassSpec.model_validate({"variants": ["int9"]})
+
+
+def test_a_rung_for_another_engine_names_its_place_and_what_to_write() -> None:
+    body = {"runtime": "openvino", "variants": ["openvino-float16", "int8"]}
+    causes = model_check(DeviceClassSpec, DeviceClassStatus)("spec", body)
+    assert [(c.field, c.code) for c in causes] == [("spec.variants[1]", "WrongRuntime")]
+    assert "int8 is made for the runtime litert" in causes[0].message
+    assert "openvino-float16, openvino-float32, or set spec.runtime to litert" in causes[0].message
+
+
+def test_every_engine_has_a_ladder_that_its_classes_take() -> None:
+    for engine in ("litert", "openvino", "onnxruntime"):
+        ladder = [name for name, recipe in recipes().items() if recipe.engine == engine]
+        assert model_check(DeviceClassSpec, DeviceClassStatus)("spec", {"runtime": engine, "variants": ladder}) == []

@@ -1,9 +1,5 @@
-"""A variant run as a board runs it: LiteRT, batch 1, float32 in and out, quantized at the model's edge.
+"""LiteRT: runs what quantize.py makes of the frozen file, quantized at the model's edge."""
 
-Runs in workers; imports ai_edge_litert.
-"""
-
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +12,8 @@ from litefleet_controller.convert.tasks import RungError
 from litefleet_protocol.tensors import Quantization, Signature, TensorSpec
 
 
-class Runner:
-    """One loaded model with one input."""
+class LiteRTRunner:
+    """Implements `interface.Runner`."""
 
     def __init__(self, path: Path) -> None:
         """Load `path`.
@@ -34,22 +30,11 @@ class Runner:
         self._outputs = self._interpreter.get_output_details()
         self.signature = Signature(inputs=(_spec(self._input),), outputs=tuple(map(_spec, self._outputs)))
 
-    @property
-    def classes(self) -> int:
-        """Last dimension of the first output."""
-        return int(self._outputs[0]["shape"][-1])
-
-    def __call__(self, x: Floats, tick: Callable[[float], None] = lambda _: None) -> list[Floats]:
-        """Run inputs (N, ...) one by one; for each output its values, float32 (N, ...). `tick` gets the share done."""
-        answers: list[list[Floats]] = [[] for _ in self._outputs]
-        for number, sample in enumerate(x):
-            self._interpreter.set_tensor(self._input["index"], quantized(sample[np.newaxis], self._input))
-            self._interpreter.invoke()
-            for collected, details in zip(answers, self._outputs, strict=True):
-                collected.append(dequantized(self._interpreter.get_tensor(details["index"]), details))
-            if number % 100 == 0:
-                tick(number / len(x))
-        return [np.concatenate(a) for a in answers]
+    def infer(self, sample: Floats) -> list[Floats]:
+        """Run one input."""
+        self._interpreter.set_tensor(self._input["index"], quantized(sample, self._input))
+        self._interpreter.invoke()
+        return [dequantized(self._interpreter.get_tensor(d["index"]), d) for d in self._outputs]
 
 
 def quantized(x: Floats, details: dict[str, Any]) -> NDArray[Any]:
