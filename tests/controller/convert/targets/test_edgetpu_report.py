@@ -10,6 +10,7 @@ import pytest
 from litefleet_controller.convert.fixing import fixed
 from litefleet_controller.convert.flatbuffer import parse, with_signature
 from litefleet_controller.convert.quantize import quantize
+from litefleet_controller.convert.ranges import as_the_quantizer_has_them, measured
 from litefleet_controller.convert.targets.edgetpu_limits import NAMED
 from litefleet_controller.convert.targets.edgetpu_report import report
 from litefleet_controller.convert.targets.edgetpu_table import table
@@ -182,7 +183,8 @@ def quantized(data: bytes, shape: tuple[int, ...], recipe: str = "int8") -> Pred
     base = with_signature(fixed(data), "input", ("output",))
     samples = np.random.default_rng(2).random((4, *shape), dtype=np.float32)
     how = recipes()[recipe]
-    return report(read_graph(parse(quantize(base, recipe, how, samples if how.needs_calibration else None))))
+    ranges = as_the_quantizer_has_them(measured(base, samples)) if how.needs_calibration else None
+    return report(read_graph(parse(quantize(base, recipe, how, ranges))))
 
 
 @pytest.mark.tensorflow
