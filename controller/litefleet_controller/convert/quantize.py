@@ -8,7 +8,6 @@ from litert_quantizer import Quantizer
 
 from litefleet_controller.convert.flatbuffer import with_inlined_buffers
 from litefleet_controller.convert.interface import RecipeName
-from litefleet_controller.convert.opversions import with_needed_versions
 from litefleet_controller.convert.tasks import CALIBRATION_MISSING, RungError
 from litefleet_controller.resources.recipe import Recipe
 
@@ -29,7 +28,7 @@ def quantize(
         RungError: `CalibrationMissing` or `QuantizationFailed`.
     """
     if how.weights.dtype == "float32":
-        return with_needed_versions(with_inlined_buffers(frozen))
+        return with_inlined_buffers(frozen)
     if how.needs_calibration and ranges is None:
         raise RungError("CalibrationMissing", CALIBRATION_MISSING.format(name))
     try:
@@ -45,7 +44,7 @@ def quantized_by(rules: list[Rule], frozen: bytes, ranges: dict[str, Any] | None
     Raises: one of FAILURES.
     """
     result = Quantizer(frozen, rules).quantize(ranges, enable_progress_bar=False, enable_progress_report=False)
-    return with_needed_versions(with_inlined_buffers(bytes(result.quantized_model)))
+    return with_inlined_buffers(bytes(result.quantized_model))
 
 
 def untouched(scope: str) -> Rule:

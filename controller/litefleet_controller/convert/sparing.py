@@ -12,6 +12,7 @@ from typing import Any
 from litefleet_controller.convert.flatbuffer import parse
 from litefleet_controller.convert.interface import ParityLimits
 from litefleet_controller.convert.layers import Layer, damages, growing, layers
+from litefleet_controller.convert.opversions import with_needed_versions
 from litefleet_controller.convert.preprocess import Floats
 from litefleet_controller.convert.quantize import quantize
 from litefleet_controller.convert.tasks import Quantize, RungError
@@ -63,7 +64,8 @@ def _attempt(
 ) -> Tried | RungError:
     """Ranges that are too wide may also make a file that can't be loaded: another reason to spare layers."""
     try:
-        return trial(quantize(frozen, task.recipe, task.how, ranges, [layer.scope for layer, _ in sparing]))
+        model = quantize(frozen, task.recipe, task.how, ranges, [layer.scope for layer, _ in sparing])
+        return trial(with_needed_versions(model))
     except RungError as e:
         return e
 

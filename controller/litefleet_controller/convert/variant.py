@@ -16,7 +16,7 @@ from litefleet_controller.convert.datasets import load_calibration, load_evaluat
 from litefleet_controller.convert.engines.interface import Runner, classes, form
 from litefleet_controller.convert.flatbuffer import arena_bytes, input_shape, operators, parse, with_inlined_buffers
 from litefleet_controller.convert.interface import RecipeName
-from litefleet_controller.convert.opversions import needed_versions, traits
+from litefleet_controller.convert.opversions import needed_versions, traits, with_needed_versions
 from litefleet_controller.convert.precision import described, recipe_of
 from litefleet_controller.convert.preprocess import Floats
 from litefleet_controller.convert.tasks import FROZEN_FILE, Quantize, RungError, Variant
@@ -94,7 +94,7 @@ def _quantized(
         return trial(frozen), ()
     ranges = read_ranges(task.ranges) if task.ranges is not None else None
     if task.how.spared is None or task.goal is None or task.calibration is None or ranges is None:
-        return trial(quantize(frozen, task.recipe, task.how, ranges)), ()
+        return trial(with_needed_versions(quantize(frozen, task.recipe, task.how, ranges))), ()
     samples = min(task.calibration_samples, task.how.spared.samples)
     x = load_calibration(task.calibration, samples, task.preprocess, input_shape(parse(frozen)))
     tried, note = spare(task, task.how.spared, task.goal, ranges, x, trial, stage)

@@ -1,12 +1,16 @@
 """A frozen model and calibration inputs as quantize.py takes them, without TensorFlow."""
 
 import io
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from litefleet_controller.convert.fixing import fixed
 from litefleet_controller.convert.flatbuffer import with_inlined_buffers, with_signature
+from litefleet_controller.convert.ranges import as_the_quantizer_has_them, measured
+from litefleet_controller.resources.recipe import Recipe
 from tests.controller.convert.conftest import Workshop
 
 
@@ -21,5 +25,8 @@ def images(workshop: Workshop, name: str) -> NDArray[np.float32]:
         return (data["x"] / 16)[..., None].astype(np.float32)
 
 
-def calibration(workshop: Workshop) -> NDArray[np.float32]:
-    return images(workshop, "calibration.npz")
+def ranges(workshop: Workshop, how: Recipe) -> Mapping[str, Any] | None:
+    """What the recipe needs of a calibration, measured."""
+    if not how.needs_calibration:
+        return None
+    return as_the_quantizer_has_them(measured(frozen(workshop), images(workshop, "calibration.npz")))

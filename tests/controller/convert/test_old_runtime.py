@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from litefleet_controller.convert.admission import Board, admit
 from litefleet_controller.convert.cache import VariantEntry
 from litefleet_controller.convert.flatbuffer import parse
-from litefleet_controller.convert.interface import RefusedRung
+from litefleet_controller.convert.interface import ModelFile, RefusedRung
 from litefleet_controller.convert.opversions import needed_versions, traits, with_needed_versions
 from litefleet_controller.convert.quantize import quantize
 from litefleet_controller.convert.runtimes import litert
@@ -25,7 +25,7 @@ from litefleet_controller.resources.recipe import recipes
 from litefleet_controller.resources.release import Release, parse_release
 from litefleet_protocol.tensors import Signature
 from tests.controller.convert.conftest import Workshop
-from tests.controller.convert.frozen import calibration, frozen, images
+from tests.controller.convert.frozen import frozen, images, ranges
 from tests.controller.convert.probes import NAMES, write_probes
 
 pytestmark = pytest.mark.filterwarnings(
@@ -79,18 +79,17 @@ def test_the_interpreter_here_has_the_operators_that_are_written_of_it(tmp_path:
     assert asked_versions(sys.executable, tmp_path) == known_versions(release)
 
 
-@pytest.fixture(scope="module", params=list(recipes()))
+@pytest.fixture(scope="module", params=[name for name, how in recipes().items() if how.engine == "litert"])
 def variant(workshop: Workshop, request: pytest.FixtureRequest) -> tuple[str, bytes]:
     """A recipe, and what the quantizer alone makes of it."""
     how = recipes()[request.param]
-    given = calibration(workshop) if how.needs_calibration else None
-    return request.param, quantize(frozen(workshop), request.param, how, given)
+    return request.param, quantize(frozen(workshop), request.param, how, ranges(workshop, how))
 
 
 def admitted(recipe: str, model: bytes) -> RefusedRung | None:
     parsed = parse(model)
     entry = VariantEntry(
-        model="", size=len(model), golden="", golden_size=0, golden_samples=0, golden_tolerance=0,
+        files=(ModelFile("model.tflite", "", len(model)),), golden="", golden_size=0, golden_samples=0, golden_tolerance=0,
         signature=Signature(inputs=(), outputs=()), operators={}, operator_versions=needed_versions(parsed),
         traits=traits(parsed), arena_bytes=0, agreement=1, accuracy=1, source_accuracy=1, evaluated=1, classes=10, toolchain={},
     )  # fmt: skip

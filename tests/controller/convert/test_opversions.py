@@ -9,7 +9,7 @@ from litefleet_controller.convert.opversions import Site, _needed, needed_versio
 from litefleet_controller.convert.quantize import quantize
 from litefleet_controller.resources.recipe import Recipe, recipes
 from tests.controller.convert.conftest import Workshop
-from tests.controller.convert.frozen import calibration, frozen
+from tests.controller.convert.frozen import frozen, ranges
 
 pytestmark = [
     pytest.mark.tensorflow,
@@ -50,7 +50,7 @@ def test_each_recipe_needs_its_versions_and_the_file_says_so(
     workshop: Workshop, recipe: str, needs: dict[str, int]
 ) -> None:
     how = recipes()[recipe]
-    raw = quantize(frozen(workshop), recipe, how, calibration(workshop) if how.needs_calibration else None)
+    raw = quantize(frozen(workshop), recipe, how, ranges(workshop, how))
     assert {name: v for name, v in needed_versions(parse(raw)).items() if v > 1} == needs
     assert declared_versions(with_needed_versions(raw)) == needs
 
