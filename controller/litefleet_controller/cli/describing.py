@@ -81,11 +81,31 @@ def _variants(classes: list[Json]) -> list[str]:
     """What a ModelVersion is for each class, and what it was refused as."""
     headers = ["Class", "State", "Recipe", "Size", "Agreement", "Accuracy", "Message"]
     text = columns(headers, [_class_variant(c) for c in classes])
-    return text + [
-        f"{c['deviceClass']} refused {r['recipe']}: {r['message']} ({r['code']})"
-        for c in classes
-        for r in c.get("refusals") or []
-    ]
+    return (
+        text
+        + [
+            f"{c['deviceClass']} refused {r['recipe']}: {r['message']} ({r['code']})"
+            for c in classes
+            for r in c.get("refusals") or []
+        ]
+        + [line for c in classes for line in _target(c["deviceClass"], (c.get("variant") or {}).get("target") or {})]
+    )
+
+
+def _target(device_class: str, target: Json) -> Iterator[str]:
+    """What was made for a class's accelerator, and what is foretold of it. Nothing of a processor: that runs it all."""
+    if not target or target["name"] == "cpu":
+        return
+    yield f"{device_class} on {target['name']}: {_because(target['state'], target.get('message', ''))}"
+    if compiled := target.get("compiled"):
+        yield f"  compiled by {compiled['compiler']}: {compiled['mapped']} of {compiled['operators']} operators mapped"
+    if predicted := target.get("predicted"):
+        shares = percent(predicted["operatorShare"]), percent(predicted["macShare"])
+        yield f"  predicted: {shares[0]} of the operators and {shares[1]} of the multiply-accumulates run on it"
+        for operator in predicted.get("fallbacks") or []:
+            yield f"  predicted on the processor: {operator['count']} {operator['operator']}: {operator['reason']}"
+        for operator in predicted.get("doubts") or []:
+            yield f"  in doubt: {operator['count']} {operator['operator']}: {operator['reason']}"
 
 
 def _class_variant(c: Json) -> tuple[Any, ...]:

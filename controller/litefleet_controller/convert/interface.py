@@ -10,6 +10,7 @@ from typing import Literal, Protocol
 
 from msgspec import Struct
 
+from litefleet_controller.convert.targets.interface import Targeted, TargetName
 from litefleet_controller.resources.recipe import Engine
 from litefleet_protocol.tensors import Postprocess, Preprocess, Signature
 
@@ -53,6 +54,8 @@ class ConversionRequest:
     runtime: str = "litert"
     runtime_version: str | None = None
     """What the class's boards run it with. Not of the key: applied to what is made, as limits are."""
+    target: TargetName = "cpu"
+    """What runs it on the boards."""
 
 
 class ModelFile(Struct, frozen=True):
@@ -94,6 +97,9 @@ class Made:
     notes: tuple[str, ...] = ()
     """What was decided while it was made, a sentence each."""
     engine: Engine = "litert"
+    target: Targeted | None = None
+    """What was made of it, or foretold, for the class's accelerator; a compiled file is in `files` already, while
+    agreement, accuracy and golden samples are those of the file that it was compiled from."""
 
     @property
     def model(self) -> str:

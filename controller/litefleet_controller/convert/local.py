@@ -4,17 +4,23 @@ This module runs in the controller's process and never imports tensorflow, keras
 order of things: rungs.py makes and remembers, admission.py and gate.py judge.
 """
 
+import dataclasses
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
+
 from litefleet_controller.artifacts.interface import Blobs
-from litefleet_controller.convert.admission import admit, board_of, check_labels
+from litefleet_controller.convert.acceleration import Acceleration
+from litefleet_controller.convert.admission import Board, admit, board_of, check_labels
 from litefleet_controller.convert.cache import FrozenKey, RefusalEntry, VariantEntry, VariantKey
 from litefleet_controller.convert.gate import judge
 from litefleet_controller.convert.interface import (
     ConversionRequest,
     Made,
+    ModelFile,
     Outcome,
     ParityLimits,
     Progress,
@@ -24,6 +30,8 @@ from litefleet_controller.convert.interface import (
 from litefleet_controller.convert.limits import PoolLimits
 from litefleet_controller.convert.pool import WorkerPool
 from litefleet_controller.convert.rungs import Listener, Rungs
+from litefleet_controller.convert.targets.interface import Targeted, Tools
+from litefleet_controller.convert.targets.tools import InstalledTools
 from litefleet_controller.convert.tasks import CALIBRATION_MISSING, RungError, Stage
 from litefleet_controller.convert.toolchain import engine_toolchain, installed_toolchain
 from litefleet_controller.resources.recipe import recipes
@@ -32,10 +40,24 @@ from litefleet_controller.resources.recipe import recipes
 class LocalConverter:
     """Implements `interface.Converter`. Build it inside a running event loop."""
 
-    def __init__(self, blobs: Blobs, work_dir: Path, *, workers: int = 1, limits: PoolLimits | None = None) -> None:
-        """Keep entries under `work_dir/cache` and scratch files under `work_dir/scratch`; `workers` tasks at a time."""
+    def __init__(
+        self,
+        blobs: Blobs,
+        work_dir: Path,
+        *,
+        workers: int = 1,
+        limits: PoolLimits | None = None,
+        tools: Tools | None = None,
+    ) -> None:
+        """Keep entries under `work_dir/cache` and scratch files under `work_dir/scratch`; `workers` tasks at a time.
+
+        `tools`: where compilers are looked for; on this machine by default.
+        """
         self._pool = WorkerPool(work_dir / "scratch", limits or PoolLimits(), size=workers)
         self._rungs = Rungs(blobs, work_dir / "cache", self._pool)
+        self._acceleration = Acceleration(
+            blobs, work_dir / "cache", self._pool, InstalledTools(os.environ) if tools is None else tools
+        )
 
     @property
     def worker_pids(self) -> list[int]:
@@ -74,8 +96,15 @@ class LocalConverter:
             check_labels(request.postprocess.labels, rung.entry.classes)
             refusal = admit(recipe, rung.entry, board) or judge(recipe, rung.entry, request.limits)
             if refusal is None:
+                model = rung.entry.files[0].digest
+                target = await self._acceleration.finish(
+                    request.target, recipes()[recipe].engine, model, reported.listener(recipe)
+                )
+                refusal = _refused_target(recipe, target, rung.entry, board)
+            if refusal is None:
                 seconds = time.monotonic() - started
-                return Outcome(_made(recipe, rung.entry, seconds=seconds, is_cached=rung.is_cached), tuple(refused))
+                made = _made(recipe, rung.entry, seconds=seconds, is_cached=rung.is_cached)
+                return Outcome(_with_target(made, target), tuple(refused))
             refused.append(refusal)
         return Outcome(None, tuple(refused))
 
@@ -125,6 +154,36 @@ def _key(
         calibration_samples=request.calibration_samples if how.needs_calibration else 0,
         goal=_parity(request.limits) if how.spared else None,
         toolchain=engine,
+    )
+
+
+def _refused_target(
+    recipe: RecipeName, target: Targeted | RefusalEntry, entry: VariantEntry, board: Board
+) -> RefusedRung | None:
+    """Why what became of a variant that passed isn't taken: its compiler refused it, or the result is too large."""
+    if isinstance(target, RefusalEntry):
+        return RefusedRung(recipe, target.code, target.message)
+    if target.model is None:
+        return None
+    return admit(recipe, msgspec.structs.replace(entry, files=_compiled(entry.files, target.model, target.size)), board)
+
+
+def _compiled(files: tuple[ModelFile, ...], digest: str, size: int) -> tuple[ModelFile, ...]:
+    """A compiled file goes out under the name of what it was compiled from: the engine is the same."""
+    return (ModelFile(files[0].name, digest, size),)
+
+
+def _with_target(made: Made, target: Targeted | RefusalEntry) -> Made:
+    """With the compiled file in place of the one that it was compiled from."""
+    if isinstance(target, RefusalEntry) or target.model is None or target.compilation is None:
+        return dataclasses.replace(made, target=None if isinstance(target, RefusalEntry) else target)
+    log = target.compilation.log
+    return dataclasses.replace(
+        made,
+        target=target,
+        files=_compiled(made.files, target.model, target.size),
+        operators=target.compilation.operators,
+        toolchain={**made.toolchain, "edgetpu_compiler": log.version},
     )
 
 

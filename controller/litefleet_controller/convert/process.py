@@ -24,6 +24,7 @@ from litefleet_controller.convert.tasks import (
     CHECKING,
     LENGTH,
     MAX_FRAME_BYTES,
+    Accelerated,
     Calibrated,
     Failed,
     Frozen,
@@ -48,7 +49,7 @@ _OWN_FAULTS = frozenset({signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SI
 
 _STARTING = "starting"
 
-Done = Frozen | Calibrated | Variant | Refused
+Done = Frozen | Calibrated | Variant | Accelerated | Refused
 
 
 def scrubbed_environment(environment: Mapping[str, str], scratch: Path) -> dict[str, str]:

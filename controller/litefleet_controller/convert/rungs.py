@@ -115,8 +115,8 @@ class Rungs:
                 if not isinstance(done, Frozen):
                     raise ConversionError("WorkerCrashed", "the worker answers what wasn't asked", final=False)
                 entry = FrozenEntry(
-                    model=(await self._adopt(Path(folder) / FROZEN_FILE))[0],
-                    answers=(await self._adopt(Path(folder) / ANSWERS_FILE))[0],
+                    model=(await adopt(self._blobs, Path(folder) / FROZEN_FILE))[0],
+                    answers=(await adopt(self._blobs, Path(folder) / ANSWERS_FILE))[0],
                     classes=done.classes,
                     recipe=done.recipe,
                 )
@@ -146,7 +146,7 @@ class Rungs:
                     case Refused(code=code, message=message):
                         entry = RefusalEntry(code=code, message=message)
                     case Calibrated(samples=samples):
-                        ranges, _ = await self._adopt(Path(folder) / RANGES_FILE)
+                        ranges, _ = await adopt(self._blobs, Path(folder) / RANGES_FILE)
                         entry = RangesEntry(ranges=ranges, samples=samples)
                     case _:
                         raise ConversionError("WorkerCrashed", "the worker answers what wasn't asked", final=False)
@@ -189,8 +189,8 @@ class Rungs:
             return RefusalEntry(code=done.code, message=done.message)
         if not isinstance(done, Variant):
             raise ConversionError("WorkerCrashed", "the worker answers what wasn't asked", final=False)
-        files = [ModelFile(name, *await self._adopt(folder / name)) for name in MODEL_FILES[key.how.engine]]
-        golden, golden_size = await self._adopt(folder / GOLDEN_FILE)
+        files = [ModelFile(name, *await adopt(self._blobs, folder / name)) for name in MODEL_FILES[key.how.engine]]
+        golden, golden_size = await adopt(self._blobs, folder / GOLDEN_FILE)
         return VariantEntry(
             files=tuple(files),
             golden=golden,
@@ -224,13 +224,18 @@ class Rungs:
         except BlobCorruptError as e:
             raise ConversionError("DigestMismatch", f"the {what} is damaged: {e}", final=True) from e
 
-    async def _adopt(self, path: Path) -> tuple[str, int]:
-        """A file that a worker made as a blob; digest and size."""
-        try:
-            data = await asyncio.to_thread(_read_plain_file, path)
-            return await self._blobs.put(data), len(data)
-        except (OSError, BlobError) as e:
-            raise ConversionError("StorageFailed", f"{path.name} can't be kept: {e}", final=False) from e
+
+async def adopt(blobs: Blobs, path: Path) -> tuple[str, int]:
+    """A file that a worker made as a blob; digest and size.
+
+    Raises:
+        ConversionError: `StorageFailed`.
+    """
+    try:
+        data = await asyncio.to_thread(_read_plain_file, path)
+        return await blobs.put(data), len(data)
+    except (OSError, BlobError) as e:
+        raise ConversionError("StorageFailed", f"{path.name} can't be kept: {e}", final=False) from e
 
 
 def _ranges_key(key: VariantKey, frozen: FrozenEntry, calibration: str) -> RangesKey:

@@ -17,7 +17,7 @@ _MAX_DIMENSIONS = 8
 """LiteRT's kernels take 8 at most, most of them fewer."""
 _OPTIONAL = -1
 """In place of a tensor's index: this input isn't given."""
-_MISREAD = (struct.error, ArithmeticError, LookupError, TypeError, ValueError, AttributeError, RecursionError)
+MISREAD = (struct.error, ArithmeticError, LookupError, TypeError, ValueError, AttributeError, RecursionError)
 """What flatbuffers raises for a table that isn't where it should be: it trusts its input."""
 
 
@@ -33,7 +33,7 @@ def read_model(path: Path) -> tuple[bytes, Any]:
     try:
         model = parse(data)
         is_empty = not model.subgraphs or not model.subgraphs[0].operators
-    except _MISREAD as e:
+    except MISREAD as e:
         refuse("FormatMismatch", f"the source is a cut off or damaged .tflite file ({str(e)[:80]})", "upload it again")
     if is_empty:
         refuse("FormatMismatch", "the source is a .tflite file without a single operator", "upload it again")

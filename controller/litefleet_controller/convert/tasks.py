@@ -11,6 +11,9 @@ import msgspec
 from msgspec import Struct
 
 from litefleet_controller.convert.interface import ParityLimits, RecipeName
+from litefleet_controller.convert.targets.compilation import Compilation
+from litefleet_controller.convert.targets.interface import TargetName
+from litefleet_controller.convert.targets.prediction import Prediction
 from litefleet_controller.resources.recipe import Recipe
 from litefleet_protocol.tensors import Preprocess, Signature
 
@@ -20,6 +23,7 @@ LENGTH = struct.Struct(">I")
 FROZEN_FILE = "frozen.tflite"
 ANSWERS_FILE = "answers.npz"
 RANGES_FILE = "ranges.json"
+COMPILED_FILE = "compiled.tflite"
 
 CHECKING = "checking"
 """The stage in which a foreign file is first loaded and run: one that takes long there never ends."""
@@ -74,6 +78,17 @@ class Quantize(Struct, frozen=True, kw_only=True, tag="quantize"):
     goal: ParityLimits | None
 
 
+class Accelerate(Struct, frozen=True, kw_only=True, tag="accelerate"):
+    """Foretell what an accelerator runs of a variant, and make COMPILED_FILE of it where a compiler is named."""
+
+    folder: str
+    model: str
+    target: TargetName
+    compiler: str | None
+    seconds: float = 300.0
+    """Wall clock that the compiler has."""
+
+
 class Stage(Struct, frozen=True, kw_only=True, tag="stage"):
     """A task enters a stage; the clock of the stage's time limit starts anew."""
 
@@ -113,6 +128,13 @@ class Variant(Struct, frozen=True, kw_only=True, tag="variant"):
     notes: tuple[str, ...] = ()
 
 
+class Accelerated(Struct, frozen=True, kw_only=True, tag="accelerated"):
+    """An Accelerate is done."""
+
+    prediction: Prediction
+    compilation: Compilation | None
+
+
 class Refused(Struct, frozen=True, kw_only=True, tag="refused"):
     """This recipe can't be made of this model: the rung is refused, the next one may do."""
 
@@ -129,8 +151,8 @@ class Failed(Struct, frozen=True, kw_only=True, tag="failed"):
     hint: str = ""
 
 
-Task = Freeze | Inspect | Calibrate | Quantize
-Reply = Stage | Frozen | Calibrated | Variant | Refused | Failed
+Task = Freeze | Inspect | Calibrate | Quantize | Accelerate
+Reply = Stage | Frozen | Calibrated | Variant | Accelerated | Refused | Failed
 
 CALIBRATION_MISSING = "{} needs a calibration set, and the Model has none: set spec.calibration"
 

@@ -17,6 +17,7 @@ from typing import BinaryIO
 
 from litefleet_controller.convert.interface import ConversionError
 from litefleet_controller.convert.tasks import (
+    Accelerate,
     Calibrate,
     Failed,
     Freeze,
@@ -91,6 +92,10 @@ def _done(task: Task, stage: Callable[[str, int], None]) -> Reply:
             from litefleet_controller.convert.variant import make_variant
 
             return make_variant(task, stage)
+        case Accelerate():
+            from litefleet_controller.convert.targets.accelerate import accelerate
+
+            return accelerate(task, stage)
 
 
 def _receive(stdin: BinaryIO, tasks: "queue.SimpleQueue[bytes]") -> None:

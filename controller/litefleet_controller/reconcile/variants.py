@@ -4,9 +4,22 @@ from collections.abc import Sequence
 from typing import Literal
 
 from litefleet_controller.convert.interface import Made, Outcome
-from litefleet_controller.resources.model import ClassVariant, Refusal, TensorStatus, Variant, VariantFile
+from litefleet_controller.convert.targets.interface import Targeted
+from litefleet_controller.resources.model import (
+    ClassVariant,
+    Refusal,
+    TargetCompilation,
+    TargetOperator,
+    TargetPrediction,
+    TensorStatus,
+    Variant,
+    VariantFile,
+    VariantTarget,
+)
 from litefleet_protocol.tensors import TensorSpec
 
+_SHOWN_REASONS = 5
+"""Reasons that a status has room for, of each kind."""
 Phase = Literal["Pending", "Converting", "Ready", "PartlyRefused", "Refused", "Failed"]
 
 
@@ -50,10 +63,41 @@ def variant(made: Made, artifact: str) -> Variant:
         inputs=[_tensor(t) for t in made.signature.inputs],
         outputs=[_tensor(t) for t in made.signature.outputs],
         golden_samples=made.golden_samples,
+        target=_target(made.target) if made.target is not None else None,
         toolchain=made.toolchain,
         notes=list(made.notes),
         cached=made.cached,
         seconds=round(made.seconds, 3),
+    )
+
+
+def _target(target: Targeted) -> VariantTarget:
+    p, c = target.prediction, target.compilation
+    return VariantTarget(
+        name=target.name,
+        state=target.state,
+        message=target.message,
+        predicted=TargetPrediction(
+            operator_share=p.operator_share,
+            mac_share=p.mac_share,
+            fallbacks=[
+                TargetOperator(operator=name, count=n, code=code, reason=reason)
+                for name, n, code, reason in p.fallbacks(_SHOWN_REASONS)
+            ],
+            doubts=[
+                TargetOperator(operator=name, count=n, reason=doubt) for name, n, doubt in p.doubts(_SHOWN_REASONS)
+            ],
+        )
+        if p is not None
+        else None,
+        compiled=TargetCompilation(
+            compiler=c.log.version,
+            operators=c.log.operators,
+            mapped=c.log.mapped,
+            runtime_version=c.runtime_version,
+        )
+        if c is not None
+        else None,
     )
 
 

@@ -193,6 +193,7 @@ def conversion_request(spec: ModelVersionSpec, device_class: Class) -> Conversio
         threads=device_class.spec.accelerator.threads,
         runtime=device_class.spec.runtime,
         runtime_version=device_class.spec.runtime_version,
+        target=device_class.spec.accelerator.kind,
     )
 
 

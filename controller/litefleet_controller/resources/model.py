@@ -130,6 +130,47 @@ class VariantFile(Part):
     size_bytes: int = Field(description="Its size.")
 
 
+class TargetOperator(Part):
+    """An operator of a variant, and why it isn't on the accelerator, or perhaps not."""
+
+    operator: str = Field(description="Its name.")
+    count: int = Field(description="How often it occurs.")
+    code: str = Field(default="", description="Stable code of the reason.")
+    reason: str = Field(description="The reason.")
+
+
+class TargetPrediction(Part):
+    """What an accelerator would run of a variant, foretold from its maker's published table. Nothing was measured."""
+
+    operator_share: float = Field(description="Share of the operators that would run on the accelerator.")
+    mac_share: float = Field(description="Share of the multiply-accumulates that would run there.")
+    fallbacks: list[TargetOperator] = Field(
+        default=[], description="What would run on the processor, the most important reasons first."
+    )
+    doubts: list[TargetOperator] = Field(default=[], description="What makes it uncertain.")
+
+
+class TargetCompilation(Part):
+    """What the accelerator's compiler said."""
+
+    compiler: str = Field(description="Its version.")
+    operators: int = Field(description="Operators that the model had.")
+    mapped: int = Field(description="Operators that the accelerator runs.")
+    runtime_version: int | None = Field(default=None, description="Oldest runtime of the accelerator that takes it.")
+
+
+class VariantTarget(Part):
+    """What was made of a variant for the class's accelerator."""
+
+    name: str = Field(description="The class's accelerator.kind.")
+    state: Literal["Available", "Missing", "DeviceSide"] = Field(
+        description="Available: the file is what the accelerator runs. Missing: a tool for that isn't installed."
+    )
+    message: str = Field(default="", description="What was not proven, or what happens instead.")
+    predicted: TargetPrediction | None = None
+    compiled: TargetCompilation | None = None
+
+
 class Variant(Part):
     """What was converted and proven: one file, or two for OpenVINO."""
 
@@ -146,6 +187,7 @@ class Variant(Part):
     inputs: list[TensorStatus] = Field(default=[], description="The tensors that go in.")
     outputs: list[TensorStatus] = Field(default=[], description="The tensors that come out.")
     golden_samples: int = Field(default=0, description="Samples that a board runs before it serves the model.")
+    target: VariantTarget | None = None
     toolchain: dict[str, str] = Field(default={}, description="Versions of what made it, by name.")
     notes: list[str] = Field(default=[], description="What was decided while it was made, a sentence each.")
     cached: bool = Field(default=False, description="Whether an earlier conversion was used again.")

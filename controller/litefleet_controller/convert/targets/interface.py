@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
 
+from litefleet_controller.convert.targets.compilation import Compilation
+from litefleet_controller.convert.targets.prediction import Prediction
+
 State = Literal["Available", "Missing", "DeviceSide"]
 TargetName = Literal["cpu", "edgetpu", "myriad", "gpu"]
 """As `accelerator.kind` of a DeviceClass."""
@@ -25,6 +28,22 @@ class Standing:
     """What makes it: where it is, or what isn't there."""
     how: str = ""
     """How to get it, or what happens on the board instead; one sentence."""
+
+
+@dataclass(frozen=True, slots=True)
+class Targeted:
+    """What a class's boards get of one proven variant, for their accelerator."""
+
+    name: TargetName
+    state: State
+    """Available when the file is what the accelerator runs; Missing when a tool for that isn't there."""
+    message: str = ""
+    """What was not proven, or what happens instead."""
+    prediction: Prediction | None = None
+    compilation: Compilation | None = None
+    model: str | None = None
+    """Digest of the compiled file, which goes out in place of the variant's own."""
+    size: int = 0
 
 
 class Tools(Protocol):
