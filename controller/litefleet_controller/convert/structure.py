@@ -7,11 +7,12 @@ here gets a better sentence than that. Runs in workers, without an interpreter.
 import struct
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from litefleet_controller.convert.archive import check_head, refuse
 from litefleet_controller.convert.flatbuffer import IDENTIFIER, check_operators, operator_name, parse
 from litefleet_controller.convert.savedmodel import DEFAULT_SIGNATURE
+from litefleet_controller.convert.targets.edgetpu_file import CUSTOM_OPERATOR, edges, operators, runtime_version
 
 _MAX_DIMENSIONS = 8
 """LiteRT's kernels take 8 at most, most of them fewer."""
@@ -25,8 +26,8 @@ def read_model(path: Path) -> tuple[bytes, Any]:
     """The file and its content as schema.ModelT, whole and at one with itself.
 
     Raises:
-        ConversionError: final; `Empty`, `FormatForbidden`, `FormatMismatch`, `UnsupportedOp`, `BadShape` or
-            `SignatureMissing`.
+        ConversionError: final; `Empty`, `FormatForbidden`, `FormatMismatch`, `UnsupportedOp`, `BadShape`,
+            `CompiledAlready` or `SignatureMissing`.
     """
     check_head(path, IDENTIFIER, "a .tflite file", "spec.source.format says what the source is", offset=4)
     data = path.read_bytes()
@@ -44,10 +45,14 @@ def read_model(path: Path) -> tuple[bytes, Any]:
                 f"the source is cut off: weights end at {buffer.offset + buffer.size}",
                 "upload it again",
             )
-    check_operators(model)
+    is_prebuilt = any(code.customCode == CUSTOM_OPERATOR.encode() for code in model.operatorCodes or ())
+    if not is_prebuilt:
+        check_operators(model)
     for number, graph in enumerate(model.subgraphs):
         _check_tensors(model, graph)
         _check_operators(model, graph, number)
+    if is_prebuilt:
+        _refuse_prebuilt(model)
     _check_signatures(model)
     return data, model
 
@@ -87,6 +92,27 @@ def _check_indices(indices: Sequence[int] | None, there: int, least: int, what: 
     for index in () if indices is None else map(int, indices):
         if not least <= index < there:
             refuse("BadShape", f"{what} tensor {index}, and there are {there}")
+
+
+def _refuse_prebuilt(model: Any) -> NoReturn:
+    """What edgetpu_compiler made: its structure can be read, its answers can't.
+
+    Nothing here runs it, so there is nothing to hold against an evaluation set and no golden samples, and a board would
+    take it unchecked.
+    """
+    graph = model.subgraphs[0]
+    given, made = (", ".join(f"{dtype} {list(shape)}" for shape, dtype, _, _ in side) for side in edges(model))
+    runtime = runtime_version(model)
+    needs = "an Edge TPU runtime that it doesn't name" if runtime is None else f"Edge TPU runtime {runtime} or newer"
+    for_tpu = operators(model).get(CUSTOM_OPERATOR, 0)
+    refuse(
+        "CompiledAlready",
+        f"the source is compiled for the Edge TPU already: {len(graph.operators)} operators, of which {for_tpu} for "
+        f"the TPU; takes {given}, gives {made}; needs {needs}. Without an Edge TPU nobody can tell what it answers, so "
+        "it can't be proven",
+        "push the int8 .tflite that it was compiled from: for a class with the accelerator edgetpu it is proven first "
+        "and then compiled, where edgetpu_compiler is installed",
+    )
 
 
 def _check_signatures(model: Any) -> None:
