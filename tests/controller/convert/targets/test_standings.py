@@ -111,7 +111,7 @@ def test_every_accelerator_has_a_class_in_the_catalog_and_old_engines_have_no_dy
         parse_documents(p.read_bytes(), source_name=p.name)[0]["spec"]
         for p in sorted((ROOT / "manifests" / "classes").glob("*.yaml"))
     ]
-    assert {"cpu", "edgetpu", "gpu"} <= {s["accelerator"]["kind"] for s in specs}
+    assert {s["accelerator"]["kind"] for s in specs} == {t.name for t in TARGETS}
     for spec in specs:
         if "tflite-runtime" in spec.get("runtimeVersion", ""):
             assert not [name for name in spec["variants"] if recipes()[name].activations == "dynamic"]
