@@ -101,7 +101,7 @@ def _target(device_class: str, target: Json) -> Iterator[str]:
         yield f"  compiled by {compiled['compiler']}: {compiled['mapped']} of {compiled['operators']} operators mapped"
     if predicted := target.get("predicted"):
         shares = percent(predicted["operatorShare"]), percent(predicted["macShare"])
-        yield f"  predicted: {shares[0]} of the operators and {shares[1]} of the multiply-accumulates run on it"
+        yield f"  predicted: {shares[0]} of the operators and {shares[1]} of the multiply-accumulates would run on it"
         for operator in predicted.get("fallbacks") or []:
             yield f"  predicted on the processor: {operator['count']} {operator['operator']}: {operator['reason']}"
         for operator in predicted.get("doubts") or []:

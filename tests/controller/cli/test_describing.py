@@ -22,7 +22,7 @@ def test_an_accelerator_is_said_with_its_shares_and_what_falls_back() -> None:
     )
     assert "coral on edgetpu: Missing: why" in said
     assert "compiled by 16.0: 11 of 12 operators mapped" in said
-    assert "predicted: 25.0% of the operators and 50.0% of the multiply-accumulates run on it" in said
+    assert "predicted: 25.0% of the operators and 50.0% of the multiply-accumulates would run on it" in said
     assert "predicted on the processor: 2 LEAKY_RELU: the Edge TPU doesn't have it" in said
     assert "in doubt: 1 TRANSPOSE: its limits are not known here" in said
 
