@@ -18,6 +18,7 @@ from litefleet_controller.convert.limits import PoolLimits, WorkerLimits
 from litefleet_controller.convert.pool import WorkerPool
 from litefleet_controller.convert.process import WorkerProcess, scrubbed_environment
 from litefleet_controller.convert.tasks import Freeze, Inspect, Quantize, Stage
+from litefleet_controller.resources.recipe import recipes
 from litefleet_protocol.tensors import Preprocess
 
 
@@ -127,8 +128,8 @@ async def test_a_worker_that_grows_is_a_memory_limit_with_both_numbers(tmp_path:
 
 async def test_memory_that_cannot_be_had_is_no_dead_controller(tmp_path: Path) -> None:
     task = Quantize(
-        folder=str(tmp_path), recipe="float32", frozen="", answers="", evaluation="", preprocess=Preprocess(),
-        calibration=None, calibration_samples=0,
+        folder=str(tmp_path), recipe="float32", how=recipes()["float32"], frozen="", answers="", evaluation="",
+        preprocess=Preprocess(), ranges=None, calibration=None, calibration_samples=0, goal=None,
     )  # fmt: skip
     async with worker(tmp_path, max_data_bytes=24 * 1024 * 1024) as process:
         with pytest.raises(ConversionError) as failed:
