@@ -23,6 +23,7 @@ class FrozenKey(Struct, frozen=True, kw_only=True):
 
     source: str
     source_format: SourceFormat
+    source_signature: str | None
     evaluation: str
     preprocess: Preprocess
     toolchain: dict[str, str]

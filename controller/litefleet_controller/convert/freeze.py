@@ -25,13 +25,19 @@ def freeze(task: Freeze, stage: Callable[[str, int], None]) -> Frozen:
     """
     folder = Path(task.folder)
     stage("loading", 2)
-    opened = (open_keras if task.source_format == "keras" else open_saved_model)(Path(task.source), folder)
+    opened = _open(task, folder)
     evaluation = load_evaluation(task.evaluation, task.preprocess, opened.input_shape, opened.classes)
     stage("freezing", 20)
     (folder / FROZEN_FILE).write_bytes(_frozen(opened))
     stage("evaluating", 40)
     write_answers(folder, _answers(opened, evaluation.x))
     return Frozen(classes=opened.classes)
+
+
+def _open(task: Freeze, folder: Path) -> Opened:
+    if task.source_format == "keras":
+        return open_keras(Path(task.source), folder)
+    return open_saved_model(Path(task.source), folder, task.source_signature)
 
 
 def _frozen(opened: Opened) -> bytes:

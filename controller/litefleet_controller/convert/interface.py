@@ -48,6 +48,8 @@ class ConversionRequest:
     calibration: str | None = None
     """Digest of an .npz with `x` (before pre-processing)."""
     calibration_samples: int = 100
+    source_signature: str | None = None
+    """Of a SavedModel; None for serving_default, or the only one."""
     preprocess: Preprocess = Preprocess()  # noqa: RUF009 - frozen
     postprocess: Postprocess = Postprocess()  # noqa: RUF009 - frozen
     threads: int = 1

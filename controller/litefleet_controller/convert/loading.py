@@ -61,15 +61,15 @@ def open_keras(source: Path, folder: Path) -> Opened:
     return Opened(lambda x: model(x, training=False), (1, *shape[1:]), classes, output_name, _PREDICT_BATCH)
 
 
-def open_saved_model(source: Path, folder: Path) -> Opened:
-    """The packed SavedModel at `source`, by one signature.
+def open_saved_model(source: Path, folder: Path, signature: str | None = None) -> Opened:
+    """The packed SavedModel at `source`, by `signature`, or by serving_default or the only one.
 
     Raises:
         ConversionError: final; see `unpack` and `check_graph`, and `FormatMismatch`, `FormatUnsupported`, `BadShape`
             or `UnsafeOp`.
     """
     unpacked = unpack(source, folder)
-    key = check_graph(unpacked)
+    key = check_graph(unpacked, signature)
     import tensorflow as tf
 
     try:

@@ -144,6 +144,7 @@ def _key(
         frozen=FrozenKey(
             source=request.source,
             source_format=request.source_format,
+            source_signature=request.source_signature,
             evaluation=request.evaluation,
             preprocess=request.preprocess,
             toolchain=toolchain,

@@ -260,6 +260,7 @@ def _freezing(key: FrozenKey, folder: str, source: str, evaluation: str) -> Free
         folder=folder,
         source=source,
         source_format=key.source_format,
+        source_signature=key.source_signature,
         evaluation=evaluation,
         preprocess=key.preprocess,
     )

@@ -60,8 +60,8 @@ def _unpack(archive: zipfile.ZipFile, member: zipfile.ZipInfo, target: Path) -> 
         shutil.copyfileobj(packed, plain)
 
 
-def check_graph(folder: Path) -> str:
-    """Refuse a SavedModel that isn't only a computation; the signature to convert.
+def check_graph(folder: Path, wanted: str | None = None) -> str:
+    """Refuse a SavedModel that isn't only a computation; the signature to convert: `wanted`, if that is there.
 
     Raises:
         ConversionError: final; `FormatMismatch`, `FormatUnsupported`, `UnsafeOp`, `UnsupportedOp` or
@@ -83,7 +83,7 @@ def check_graph(folder: Path) -> str:
         names = [_text(name) for name in walk(graph, _SIGNATURES, 1)]
     except WireError as e:
         refuse("FormatMismatch", f"saved_model.pb of the source is damaged ({e})", _HINT)
-    return _signature(names)
+    return _signature(names, wanted)
 
 
 def _check_operators(graph: memoryview) -> None:
@@ -115,18 +115,21 @@ def _check_objects(graph: memoryview) -> None:
             )
 
 
-def _signature(names: list[str]) -> str:
+def _signature(names: list[str], wanted: str | None) -> str:
     callable_ = sorted(n for n in names if not n.startswith("__"))
-    if DEFAULT_SIGNATURE in callable_:
-        return DEFAULT_SIGNATURE
-    if len(callable_) != 1:
+    name = wanted or DEFAULT_SIGNATURE
+    if wanted is None and name not in callable_ and len(callable_) == 1:
+        (name,) = callable_
+    if name not in callable_:
         there = f"it has {', '.join(map(repr, callable_))}"[:200] if callable_ else "it has none"
         refuse(
             "SignatureMissing",
-            f"the source has no signature {DEFAULT_SIGNATURE!r}, and {there}",
-            "save it with signatures={'serving_default': FUNCTION}, or with model.export",
+            f"the source has no signature {name[:60]!r}, and {there}",
+            "name one of them in spec.source.signature"
+            if callable_
+            else "save it with signatures={'serving_default': FUNCTION}, or with model.export",
         )
-    return callable_[0]
+    return name
 
 
 def _text(data: memoryview) -> str:

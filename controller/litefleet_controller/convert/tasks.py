@@ -35,6 +35,8 @@ class Freeze(Struct, frozen=True, kw_only=True, tag="freeze"):
     folder: str
     source: str
     source_format: Literal["keras", "savedModel"] = "keras"
+    source_signature: str | None = None
+    """Of a SavedModel; None for serving_default, or the only one."""
     evaluation: str
     preprocess: Preprocess
 

@@ -178,6 +178,7 @@ def conversion_request(spec: ModelVersionSpec, device_class: Class) -> Conversio
         device_class=device_class.key.name,
         source=spec.source.uri.removeprefix("blob://"),
         source_format=spec.source.format,
+        source_signature=spec.source.signature,
         ladder=tuple(device_class.spec.variants),
         limits=ParityLimits(
             min_agreement=limits.min_agreement,

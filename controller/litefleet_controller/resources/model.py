@@ -2,8 +2,9 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
+from litefleet_controller.resources.causes import FieldError
 from litefleet_controller.resources.meta import Label, Part, Status
 from litefleet_protocol.names import is_digest
 
@@ -28,8 +29,20 @@ class Source(Part):
         default="keras", description="What it is: a .keras file, a SavedModel's folder or a .tflite file."
     )
     digest: Digest | None = Field(default=None, description="Expected SHA-256; a file with another one is refused.")
+    signature: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=256,
+        description="Of a SavedModel, the signature that is converted; without it serving_default, or the only one.",
+    )
 
     _uri = field_validator("uri")(check_uri)
+
+    @model_validator(mode="after")
+    def _signature_of_saved_model(self) -> "Source":
+        if self.signature is not None and self.format != "savedModel":
+            raise FieldError("Invalid", f"signature is for SavedModels, and format says {self.format}: leave it out")
+        return self
 
 
 class PreprocessSpec(Part):

@@ -43,15 +43,15 @@ def archive(content: bytes = GOOD, compression: int = zipfile.ZIP_STORED, **more
     return file.getvalue()
 
 
-def opened(folder: Path, data: bytes) -> str:
+def opened(folder: Path, data: bytes, signature: str | None = None) -> str:
     path = folder / "source"
     path.write_bytes(data)
-    return check_graph(unpack(path, folder))
+    return check_graph(unpack(path, folder), signature)
 
 
-def refusal(folder: Path, data: bytes) -> ConversionError:
+def refusal(folder: Path, data: bytes, signature: str | None = None) -> ConversionError:
     with pytest.raises(ConversionError) as refused:
-        opened(folder, data)
+        opened(folder, data, signature)
     assert refused.value.final
     assert "\n" not in str(refused.value)
     assert "tensorflow" not in sys.modules
@@ -138,6 +138,20 @@ def test_the_only_signature_is_taken_whatever_its_name(tmp_path: Path) -> None:
 
 def test_of_several_signatures_the_default_is_taken(tmp_path: Path) -> None:
     assert opened(tmp_path, archive(saved(graph(signatures=("serve", "serving_default"))))) == "serving_default"
+
+
+def test_the_signature_that_was_asked_for_is_taken(tmp_path: Path) -> None:
+    several = archive(saved(graph(signatures=("score", "serving_default"))))
+    assert opened(tmp_path, several, "score") == "score"
+
+
+@pytest.mark.parametrize("wanted", ["other", "__saved_model_init_op"])
+def test_a_signature_that_is_not_there_is_refused_with_those_that_are(tmp_path: Path, wanted: str) -> None:
+    one = archive(saved(graph(signatures=("classify", "__saved_model_init_op"))))
+    refused = refusal(tmp_path, one, wanted)
+    assert refused.code == "SignatureMissing"
+    assert str(refused) == f"the source has no signature {wanted!r}, and it has 'classify'"
+    assert "spec.source.signature" in refused.hint
 
 
 def test_signatures_that_are_ambiguous_are_named(tmp_path: Path) -> None:

@@ -76,6 +76,14 @@ async def test_the_only_signature_of_a_hand_made_module_is_converted(bench: Benc
     assert made.agreement == 1.0
 
 
+async def test_the_signature_that_was_asked_for_is_converted(bench: Bench) -> None:
+    of_two = {"source": "two-signatures.zip", "source_format": "savedModel", "limits": ParityLimits(0.99, 1)}
+    made = await bench.make("float32", source_signature="score", **of_two)
+    assert made.signature.inputs[0].shape == (1, 8, 8, 1)
+    refused = await bench.refusal("float32", source_signature="other", **of_two)
+    assert (refused.code, "'classify', 'score'" in str(refused)) == ("SignatureMissing", True)
+
+
 @pytest.mark.parametrize(
     ("source", "code", "says"),
     [
