@@ -1,8 +1,8 @@
 """Trying a model out, in a process that may die of it: `python -m litefleet_agent.check`.
 
-A malformed model can segfault LiteRT, never return, or eat the memory, with its golden samples or with the first live
-input that it doesn't like; so it is loaded here first, under limits. It must have the manifest's signature and answer
-its golden samples as it did when it was converted. Then the agent has it answer live inputs for its probation.
+A malformed model can segfault its engine, never return, or eat the memory, with its golden samples or with the first
+live input that it doesn't like; so it is loaded here first, under limits. It must have the manifest's signature and
+answer its golden samples as it did when it was converted. Then the agent has it answer live inputs for its probation.
 
 What crosses the channel (a socket that keeps messages apart): first one JSON `Verdict`. After a good one, `RUN` for
 each input that the agent has put into the shared memory (`exchange`), answered by `DONE` and how long it took once the
@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from litefleet_agent.errors import AgentError
 from litefleet_agent.fileio import Disk
 from litefleet_agent.slots import ArtifactFolder
 from litefleet_agent.verdict import DONE, TOOK, Verdict
@@ -34,7 +35,7 @@ from litefleet_protocol.messages import ArtifactManifest
 
 if TYPE_CHECKING:
     from litefleet_agent.exchange import Exchange
-    from litefleet_agent.runtime.litert import LiteRTModel
+    from litefleet_agent.runtime.interface import EngineModel
 
 _MAX_STDERR_BYTES = 1024**2
 
@@ -48,6 +49,7 @@ def main() -> None:
     parser.add_argument("--memory-bytes", type=int, default=0, help="limit of address space; 0 for none")
     parser.add_argument("--cpu-seconds", type=int, default=0, help="limit of the check's processor time; 0 for none")
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--device", default="", help="what the engine computes on; the processor when not given")
     arguments = parser.parse_args()
     _die_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -59,7 +61,7 @@ def main() -> None:
         _limit(resource.RLIMIT_CPU, arguments.cpu_seconds)
     with socket.socket(fileno=arguments.channel_fd) as channel:
         try:
-            verdict, model = _check(arguments.directory, arguments.threads)
+            verdict, model = _check(arguments.directory, arguments.threads, arguments.device)
         except MemoryError:
             verdict, model = Verdict(str(Code.MEMORY_LIMIT), f"needs more than {arguments.memory_bytes} bytes"), None
         channel.send(msgspec.json.encode(verdict))
@@ -87,25 +89,21 @@ def _lift_cpu_limit() -> None:
     resource.setrlimit(resource.RLIMIT_CPU, (hard, hard))
 
 
-def _check(directory: Path, threads: int) -> tuple[Verdict, "LiteRTModel | None"]:
+def _check(directory: Path, threads: int, device: str) -> tuple[Verdict, "EngineModel | None"]:
     # Imported under the limits, and only here: they are most of what this process costs.
-    from litefleet_agent.golden import compare, read_golden, warm_up
-    from litefleet_agent.runtime.interface import ModelError, mismatch
-    from litefleet_agent.runtime.litert import LiteRT
+    from litefleet_agent.golden import compare, golden_of, warm_up
+    from litefleet_agent.runtime.engines import runtime
+    from litefleet_agent.runtime.loading import load_artifact
 
     folder = ArtifactFolder(Disk(), directory)
     manifest = _manifest(folder.sealed_manifest() or b"")
-    digests = {f.name: f.digest for f in manifest.files}
     try:
-        model = LiteRT().load(folder.file("model.tflite"), threads=threads, digest=digests.get("model.tflite", ""))
-        different = mismatch(manifest.signature, model.signature)
-        if different is not None:
-            return Verdict(str(different[0]), different[1]), None
+        model = load_artifact(folder, manifest, runtime, threads=threads, device=device)
         labels = manifest.postprocess.labels
         classes = manifest.signature.outputs[0].shape[-1] if manifest.signature.outputs else 0
         if manifest.postprocess.kind == "classification" and len(labels) > classes:
             return Verdict(str(Code.SIGNATURE_CHANGED), f"{classes} classes for {len(labels)} labels"), None
-        golden = read_golden(folder.file("golden.npz"), manifest.signature) if "golden.npz" in digests else []
+        golden = golden_of(folder, manifest)
         began = time.monotonic()
         model.infer(warm_up(golden, manifest.signature))
         slowest_s, worst = time.monotonic() - began, 0.0
@@ -114,7 +112,7 @@ def _check(directory: Path, threads: int) -> tuple[Verdict, "LiteRTModel | None"
             outputs = model.infer(sample.inputs)
             slowest_s = max(slowest_s, time.monotonic() - began)
             worst = max(worst, compare(outputs, sample.outputs, manifest.golden_tolerance))
-    except ModelError as e:
+    except AgentError as e:
         return Verdict(str(e.code), str(e)), None
     return Verdict(samples=len(golden), worst=worst, slowest_s=slowest_s, signature=model.signature), model
 
@@ -124,7 +122,7 @@ def _manifest(sealed: bytes) -> ArtifactManifest:
     return codec.decode(ArtifactManifest, payload, max_bytes=MAX_MANIFEST_BYTES)
 
 
-def _serve(model: "LiteRTModel", channel: socket.socket, memory: int) -> None:
+def _serve(model: "EngineModel", channel: socket.socket, memory: int) -> None:
     """Until the agent closes its end."""
     from litefleet_agent.exchange import open_exchange
 
@@ -134,7 +132,7 @@ def _serve(model: "LiteRTModel", channel: socket.socket, memory: int) -> None:
             channel.send(_answer(model, exchange))
 
 
-def _answer(model: "LiteRTModel", exchange: "Exchange") -> bytes:
+def _answer(model: "EngineModel", exchange: "Exchange") -> bytes:
     from litefleet_agent.runtime.interface import ModelError
 
     began = time.perf_counter()

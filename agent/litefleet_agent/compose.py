@@ -26,7 +26,8 @@ from litefleet_agent.logsender import LogSender
 from litefleet_agent.outbox import Outbox
 from litefleet_agent.pipeline import sink, source
 from litefleet_agent.pipeline.loop import Pipeline, Tally
-from litefleet_agent.runtime.litert import VERSION, LiteRT
+from litefleet_agent.runtime.engines import runtime
+from litefleet_agent.runtime.installed import versions
 from litefleet_agent.slots import Slots
 from litefleet_agent.state import Pointers
 from litefleet_agent.swap import Builder, HotSlot
@@ -108,7 +109,7 @@ def compose(state_dir: Path, config: Config, make_link: MakeLink = mqtt_link, jo
             inbox=Inbox(trust, voucher, emit=mailbox.put, random=random.random),
             uplink=_uplink(host, link, me.device, journal or open_journal(state_dir)),
             trust=trust,
-            builder=Builder(slots, LiteRT(), _trial(config)),
+            builder=Builder(slots, runtime, _trial(config)),
             builder_worker=Worker("builder"),
             voucher_worker=voucher,
             make_place=lambda slot: _place(slot, config),
@@ -132,13 +133,15 @@ def _uplink(host: _Host, link: Link, device: str, journal: Journal) -> Uplink:
 
 
 def _capabilities(host: _Host) -> Callable[[], Capabilities]:
-    fixed = health.capabilities(None, {"litert": VERSION})
+    fixed = health.capabilities(None, versions())
     return lambda: structs.replace(fixed, disk_free_bytes=host.disk.free_bytes(host.state_dir))
 
 
 def _trial(config: Config) -> TrialLimits:
-    limits = config.limits
-    return TrialLimits(limits.check_seconds, limits.check_memory_bytes, config.runtime.threads, limits.hang_seconds)
+    limits, how = config.limits, config.runtime
+    return TrialLimits(
+        limits.check_seconds, limits.check_memory_bytes, how.threads, how.device, hang_seconds=limits.hang_seconds
+    )
 
 
 def _place(slot: str, config: Config) -> Place:

@@ -61,6 +61,8 @@ class RuntimeConfig(Struct, frozen=True, forbid_unknown_fields=True):
     """How models are run."""
 
     threads: int = 1
+    device: str = ""
+    """What the engine computes on, as `litefleet-agent doctor` lists it; the processor when empty."""
 
 
 class Config(Struct, frozen=True, forbid_unknown_fields=True):

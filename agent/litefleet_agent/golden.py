@@ -11,7 +11,10 @@ import numpy as np
 from msgspec import Struct
 
 from litefleet_agent.runtime.interface import ModelError, Tensor
+from litefleet_agent.slots import ArtifactFolder
 from litefleet_protocol.codes import Code
+from litefleet_protocol.messages import ArtifactManifest
+from litefleet_protocol.runtimes import GOLDEN_FILE
 from litefleet_protocol.tensors import Signature, TensorSpec
 
 
@@ -20,6 +23,17 @@ class Golden(Struct, frozen=True):
 
     inputs: list[Tensor]
     outputs: list[Tensor]
+
+
+def golden_of(folder: ArtifactFolder, manifest: ArtifactManifest, *, limit: int | None = None) -> list[Golden]:
+    """An artifact's samples, at most `limit`; none where it came without.
+
+    Raises:
+        ModelError: as `read_golden`.
+    """
+    if all(file.name != GOLDEN_FILE for file in manifest.files):
+        return []
+    return read_golden(folder.file(GOLDEN_FILE), manifest.signature, limit=limit)
 
 
 def read_golden(path: Path, signature: Signature, *, limit: int | None = None) -> list[Golden]:

@@ -1,7 +1,7 @@
 """Artifacts on the disk: immutable folders named by digest, made complete beside their place and then renamed into it.
 
     artifacts/<hex>/manifest.dsse      the signed manifest, as it came
-    artifacts/<hex>/files/<name>       model.tflite, golden.npz
+    artifacts/<hex>/files/<name>       the model's files (runtimes.MODEL_FILES), golden.npz
     artifacts/<hex>.partial/...        the same, while chunks arrive
 
 Called by `fetch` (filling), `verify`, `check` and `swap` (reading), and the main loop (collecting).

@@ -16,11 +16,12 @@ from msgspec import Struct
 from numpy.typing import NDArray
 
 from litefleet_agent.errors import AgentError
-from litefleet_agent.golden import read_golden, warm_up
+from litefleet_agent.golden import golden_of, warm_up
 from litefleet_agent.logs import EventLog
 from litefleet_agent.pipeline.postprocess import read
 from litefleet_agent.pipeline.preprocess import Preparation
-from litefleet_agent.runtime.interface import LoadedModel, ModelError, Runtime, Tensor, mismatch
+from litefleet_agent.runtime.interface import LoadedModel, ModelError, Runtime, Tensor
+from litefleet_agent.runtime.loading import load_artifact
 from litefleet_agent.slots import Slots
 from litefleet_agent.verdict import TrialLimits, Verdict
 from litefleet_protocol.codes import Code
@@ -296,7 +297,8 @@ class HotSlot:
 class Builder:
     """Loads and warms generations, off the hot path."""
 
-    def __init__(self, slots: Slots, runtime: Runtime, trial: TrialLimits) -> None:
+    def __init__(self, slots: Slots, runtime: Callable[[str], Runtime], trial: TrialLimits) -> None:
+        """`runtime` gives the engine of a name."""
         self._slots = slots
         self._runtime = runtime
         self._trial = trial
@@ -311,14 +313,9 @@ class Builder:
         """
         manifest = self._slots.manifest(digest)
         folder = self._slots.complete(digest)
-        files = {f.name: f.digest for f in manifest.files}
-        path = folder.file("model.tflite")
-        model = self._runtime.load(path, threads=self._trial.threads, digest=files.get(path.name, ""), calm=calm)
-        different = mismatch(manifest.signature, model.signature)
-        if different is not None:
-            raise ModelError(*different)
-        golden = read_golden(folder.file("golden.npz"), manifest.signature, limit=1) if "golden.npz" in files else []
-        model.infer(warm_up(golden, manifest.signature))
+        trial = self._trial
+        model = load_artifact(folder, manifest, self._runtime, threads=trial.threads, device=trial.device, calm=calm)
+        model.infer(warm_up(golden_of(folder, manifest, limit=1), manifest.signature))
         return Generation(digest, manifest.version, manifest, model)
 
     def try_out(self, digest: str) -> tuple[Verdict, Generation | None]:

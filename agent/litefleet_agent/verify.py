@@ -10,6 +10,7 @@ from msgspec import Struct
 from litefleet_agent import vouching
 from litefleet_agent.board import Self
 from litefleet_agent.errors import AgentError
+from litefleet_agent.runtime.installed import check_installed
 from litefleet_agent.slots import Slots
 from litefleet_agent.vouching import Opened, Sealed
 from litefleet_protocol.codes import Code
@@ -51,7 +52,7 @@ def verify_artifact(slots: Slots, trust: Trust, me: Self, digest: str) -> Artifa
 
     Raises:
         AgentError: `BadSignature`, `DigestMismatch`, `WrongClass`, `WrongDevice` (another namespace), or
-            `UnsupportedOp` for a runtime that this board hasn't.
+            `RuntimeMissing` for an engine that isn't installed here.
     """
     folder = slots.complete(digest)
     manifest = slots.manifest(digest)
@@ -66,6 +67,5 @@ def verify_artifact(slots: Slots, trust: Trust, me: Self, digest: str) -> Artifa
         raise AgentError(Code.WRONG_DEVICE, f"an artifact of namespace {manifest.namespace}, not {me.namespace}")
     if manifest.device_class != me.device_class:
         raise AgentError(Code.WRONG_CLASS, f"an artifact for class {manifest.device_class}, not {me.device_class}")
-    if manifest.runtime != "litert":
-        raise AgentError(Code.UNSUPPORTED_OP, f"an artifact for runtime {manifest.runtime}; this board has litert")
+    check_installed(manifest.runtime)
     return manifest

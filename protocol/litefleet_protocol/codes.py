@@ -37,6 +37,11 @@ class Code(StrEnum):
     ERROR_RATE = "ErrorRate"
     DISK_FULL = "DiskFull"
     MARKED_BAD = "MarkedBad"
+    # Engines, and what they compute on
+    RUNTIME_MISSING = "RuntimeMissing"
+    RUNTIME_BROKEN = "RuntimeBroken"
+    ACCELERATOR_MISSING = "AcceleratorMissing"
+    ACCELERATOR_FAILED = "AcceleratorFailed"
     # Enrollment
     TOKEN_INVALID = "TokenInvalid"  # noqa: S105 - a code, not a secret
     TOKEN_USED = "TokenUsed"  # noqa: S105 - a code, not a secret
@@ -70,6 +75,9 @@ REJECTED: frozenset[Code] = frozenset(
         Code.BAD_OUTPUT,
         Code.GOLDEN_MISMATCH,
         Code.MARKED_BAD,
+        Code.RUNTIME_MISSING,
+        Code.RUNTIME_BROKEN,
+        Code.ACCELERATOR_MISSING,
         Code.TOKEN_INVALID,
         Code.TOKEN_USED,
         Code.TOKEN_EXPIRED,

@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import io
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from litefleet_protocol import chunks, codec, envelope
 from litefleet_protocol.enrollment import SigningKey
 from litefleet_protocol.envelope import PayloadType
 from litefleet_protocol.messages import ArtifactFile, ArtifactManifest
+from litefleet_protocol.runtimes import GOLDEN_FILE, MODEL_FILES
 from litefleet_protocol.tensors import Postprocess, Preprocess, Signature, TensorSpec
 
 DATA = Path(__file__).parent / "data"
@@ -76,7 +78,7 @@ def npz(**arrays: np.ndarray) -> bytes:
 
 def make(
     key: Key,
-    model: bytes,
+    model: bytes | Mapping[str, bytes],
     golden: bytes | None,
     *,
     version: str = "digits-v1",
@@ -89,7 +91,10 @@ def make(
     chunk_bytes: int = 64 * 1024,
     runtime: str = "litert",
 ) -> Made:
-    files = [("model.tflite", model)] + ([("golden.npz", golden)] if golden is not None else [])
+    """`model`: the engine's file, or its files by name."""
+    files = [(MODEL_FILES[runtime][0], model)] if isinstance(model, bytes) else list(model.items())
+    if golden is not None:
+        files.append((GOLDEN_FILE, golden))
     cut = list(chunks.cut((data for _, data in files), chunk_bytes))
     manifest = ArtifactManifest(
         namespace=namespace,

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from litefleet_agent.fileio import Disk
+from litefleet_agent.runtime.engines import runtime
 from litefleet_agent.runtime.interface import ModelError, at_once
-from litefleet_agent.runtime.litert import LiteRT
 from litefleet_agent.slots import Slots
 from litefleet_agent.swap import Builder, HotSlot, NoModelError
 from litefleet_agent.telemetry import Meter
@@ -61,7 +61,7 @@ def test_swaps_under_load_lose_and_mix_nothing(tmp_path, key):
     }
     for artifact in made.values():
         put(slots, artifact)
-    builder = Builder(slots, LiteRT(), LIMITS)
+    builder = Builder(slots, runtime, LIMITS)
     x = np.array([1, 0, 0, 0], np.float32)
     expected = {
         v: g.model.infer([(x * g.manifest.preprocess.scale).reshape(1, 4).astype(np.float32)])[0]
@@ -166,7 +166,7 @@ def test_build_refuses_a_file_that_changed_on_the_disk(tmp_path, key):
     path = slots.complete(made.digest).file("model.tflite")
     path.write_bytes(path.read_bytes()[:-1] + b"?")
     with pytest.raises(ModelError) as caught:
-        Builder(slots, LiteRT(), LIMITS).build(made.digest, at_once)
+        Builder(slots, runtime, LIMITS).build(made.digest, at_once)
     assert caught.value.code == "DigestMismatch"
 
 
@@ -174,7 +174,7 @@ def test_build_works_without_golden_samples(tmp_path, key, hot):
     slots = Slots(Disk(), tmp_path)
     made = make(key, (DATA / "small.tflite").read_bytes(), None)
     put(slots, made)
-    serve(hot, Builder(slots, LiteRT(), LIMITS).build(made.digest, at_once))
+    serve(hot, Builder(slots, runtime, LIMITS).build(made.digest, at_once))
     assert hot.infer(np.array([0, 0, 1, 0], np.float32)).label == "two"
 
 

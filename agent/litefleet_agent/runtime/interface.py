@@ -1,8 +1,9 @@
 """The port to an engine. A model takes and gives float32; whatever it is inside is the engine's business."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Protocol
 
 import numpy as np
@@ -20,8 +21,12 @@ Write = Callable[[NDArray[Any], NDArray[Any]], None]
 class ModelError(AgentError):
     """A model that can't be loaded or run: `FormatMismatch`, `BadShape`, `DigestMismatch`, `BadOutput`, `Internal`.
 
-    `BadMessage` when the input is to blame.
+    `BadMessage` when the input is to blame; `RuntimeMissing`, `RuntimeBroken`, `AcceleratorMissing` or
+    `AcceleratorFailed` when the board is.
     """
+
+
+NOTHING_BESIDE: Mapping[str, str] = MappingProxyType({})
 
 
 def at_once() -> None:
@@ -62,18 +67,77 @@ class LoadedModel(Protocol):
         ...
 
 
+class EngineModel(LoadedModel, Protocol):
+    """A model in this very process."""
+
+    def run_stored(self, inputs: Sequence[NDArray[Any]], outputs: Sequence[NDArray[Any]]) -> None:
+        """Run once, from and into arrays of the tensors' own types and shapes.
+
+        Raises:
+            ModelError: the engine failed, or an output has another shape than the signature says.
+        """
+        ...
+
+
 class Runtime(Protocol):
-    """Loads models."""
+    """An engine: loads models, and knows what it could run them on."""
 
-    def load(self, path: Path, *, threads: int, digest: str, calm: Callable[[], None] = at_once) -> LoadedModel:
-        """Load a file whose SHA-256 must be `digest`; it must stay where it is while the model lives.
+    @property
+    def version(self) -> str:
+        """Its release."""
+        ...
 
+    def load(
+        self,
+        path: Path,
+        *,
+        threads: int,
+        digest: str,
+        beside: Mapping[str, str] = NOTHING_BESIDE,
+        device: str = "",
+        calm: Callable[[], None] = at_once,
+    ) -> EngineModel:
+        """Load a file whose SHA-256 must be `digest`, and those `beside` it (name to digest), which it needs.
+
+        They must stay where they are while the model lives. `device` is one of `devices()`; the processor when empty.
         `calm` is called before what holds up the process's other threads.
 
         Raises:
-            ModelError: `DigestMismatch`, `FormatMismatch`, `BadShape` or `Internal`.
+            ModelError: `DigestMismatch`, `FormatMismatch`, `BadShape`, `UnsupportedOp`, `MemoryLimit`,
+                `AcceleratorMissing`, `AcceleratorFailed` or `Internal`.
         """
         ...
+
+    def devices(self) -> Sequence[str]:
+        """Names of what this engine could run models on, whether this board has it or not; the processor first."""
+        ...
+
+    def try_device(self, name: str) -> str:
+        """Run something small on a device; what it is, in words. May crash: called in child processes only.
+
+        Raises:
+            ModelError: `AcceleratorMissing` with what to install, `AcceleratorFailed` for what is there and won't.
+        """
+        ...
+
+
+def first_line(error: Exception) -> str:
+    """What an engine says, without the rest of its story."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:300]
+
+
+def store(found: Sequence[NDArray[Any]], outputs: Sequence[NDArray[Any]]) -> None:
+    """Copy what an engine gave into arrays of the shapes that its signature has.
+
+    Raises:
+        ModelError: `BadShape` for an output that came out in another.
+    """
+    for n, (into, output) in enumerate(zip(outputs, found, strict=True)):
+        if into.shape != output.shape:
+            raise ModelError(
+                Code.BAD_SHAPE, f"output {n} came out as {list(output.shape)}; it should be {list(into.shape)}"
+            )
+        into[...] = output
 
 
 def is_finite(tensor: Tensor) -> bool:

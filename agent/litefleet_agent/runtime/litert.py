@@ -1,50 +1,147 @@
-"""LiteRT: the only importer of ai_edge_litert on the board.
+"""LiteRT: the only importer of its interpreter on the board.
 
-The file is mapped, not copied (one model size of memory less), and hashed on every load: of five models with two
-swapped chunks four load and answer wrongly.
+The file is mapped, not copied: one model size of memory less. Where ai-edge-litert has no wheel (32-bit ARM), the
+interpreter of 2023, tflite-runtime, does the same.
 """
 
-import hashlib
+import ctypes
+import importlib.util
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import ai_edge_litert
 import numpy as np
-from ai_edge_litert.interpreter import Interpreter
 
 from litefleet_agent.health import rss_bytes
-from litefleet_agent.runtime.interface import ModelError, Tensor, Write, at_once
+from litefleet_agent.runtime.files import check_files
+from litefleet_agent.runtime.interface import (
+    NOTHING_BESIDE,
+    ModelError,
+    Tensor,
+    Write,
+    at_once,
+    first_line,
+    store,
+)
 from litefleet_agent.runtime.quantization import dequantized, quantized
 from litefleet_protocol.codes import Code
 from litefleet_protocol.tensors import Quantization, Signature, TensorSpec
 
-VERSION = str(ai_edge_litert.__version__)
+if importlib.util.find_spec("ai_edge_litert"):
+    import ai_edge_litert
+    from ai_edge_litert.interpreter import Interpreter, load_delegate
+
+    VERSION = str(ai_edge_litert.__version__)
+else:
+    import tflite_runtime
+    from tflite_runtime.interpreter import Interpreter, load_delegate
+
+    VERSION = f"tflite-runtime {tflite_runtime.__version__}"
+
+CPU = "cpu"
+LIBRARIES: Mapping[str, tuple[str, str]] = {
+    "edgetpu": (
+        "libedgetpu.so.1",
+        "install libedgetpu1-std: https://coral.ai/docs/accelerator/get-started",
+    ),
+    "gpu": (
+        "libtensorflowlite_gpu_delegate.so",
+        "build it for this board from TensorFlow's tensorflow/lite/delegates/gpu; no package has it",
+    ),
+}
+"""Delegate to its library and how to get it. Paths to libraries with TFLite's external delegate interface do, too."""
 _REFUSALS = (ValueError, RuntimeError, UnicodeDecodeError)
 """What LiteRT raises for a file it can't use."""
+_FOR_THE_EDGE_TPU = "edgetpu-custom-op"
+_SMALLEST = Path(__file__).with_name("smallest.tflite")
 
 
 class LiteRT:
-    """Implements `Runtime`."""
+    """Implements `Runtime`. Its devices are what it calls delegates; the processor's, XNNPACK, is built in."""
 
-    def load(self, path: Path, *, threads: int, digest: str, calm: Callable[[], None] = at_once) -> "LiteRTModel":
-        """Load a `.tflite` file."""
-        with path.open("rb") as file:
-            found = f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
-        if found != digest:
-            raise ModelError(Code.DIGEST_MISMATCH, f"{path.name} is damaged on the disk")
+    @property
+    def version(self) -> str:
+        """As 2.3.0, or `tflite-runtime 2.14.0`."""
+        return VERSION
+
+    def load(
+        self,
+        path: Path,
+        *,
+        threads: int,
+        digest: str,
+        beside: Mapping[str, str] = NOTHING_BESIDE,
+        device: str = "",
+        calm: Callable[[], None] = at_once,
+    ) -> "LiteRTModel":
+        """Load a `.tflite` file. One that was compiled for the Edge TPU needs and gets that, unasked."""
+        check_files(path, digest, beside)
+        delegate = None if device in ("", CPU) else _delegate(device)
         calm()  # LiteRT keeps Python's lock while it builds: 9 ms for MobileNetV2
         try:
-            interpreter = Interpreter(model_path=str(path), num_threads=threads)
-            interpreter.allocate_tensors()
+            return _load(path, threads, delegate)
         except _REFUSALS as e:
-            raise ModelError(_load_code(str(e)), f"LiteRT can't load it: {_named(_first_line(e), str(e))}") from e
-        return LiteRTModel(interpreter)
+            refused = e
+        if delegate is None and _FOR_THE_EDGE_TPU in str(refused):
+            delegate = _delegate("edgetpu")
+            try:
+                return _load(path, threads, delegate)
+            except _REFUSALS as e:
+                refused = e
+        code = Code.ACCELERATOR_FAILED if "delegate" in str(refused).lower() else _load_code(str(refused))
+        raise ModelError(code, f"LiteRT can't load it: {_named(first_line(refused), str(refused))}") from refused
+
+    def devices(self) -> Sequence[str]:
+        """The processor and the delegates whose libraries are known by name."""
+        return [CPU, *LIBRARIES]
+
+    def try_device(self, name: str) -> str:
+        """Run a model of one operator with it."""
+        try:
+            model = _load(_SMALLEST, 1, None if name == CPU else _delegate(name))
+            model.infer([np.ones((1, 4), np.float32)])
+        except _REFUSALS as e:
+            raise ModelError(Code.ACCELERATOR_FAILED, f"LiteRT can't use {name}: {first_line(e)}") from e
+        if name == CPU:
+            return "this board's processor" + (", with XNNPACK" if model.is_delegated else ", without XNNPACK")
+        return LIBRARIES[name][0] if name in LIBRARIES else name
+
+
+def _load(path: Path, threads: int, delegate: Any) -> "LiteRTModel":
+    delegates = [delegate] if delegate is not None else None
+    interpreter = Interpreter(model_path=str(path), num_threads=threads, experimental_delegates=delegates)
+    interpreter.allocate_tensors()
+    return LiteRTModel(interpreter)
+
+
+def _delegate(name: str) -> Any:
+    """A delegate by its name, or by the path of its library.
+
+    Raises:
+        ModelError: `AcceleratorMissing` or `AcceleratorFailed`.
+    """
+    library, todo = LIBRARIES.get(
+        name, (name, f"it must be one of {', '.join((CPU, *LIBRARIES))}, or a library's path")
+    )
+    try:
+        ctypes.CDLL(library)
+    except OSError as e:
+        if "No such file" not in str(e) or library not in str(e).partition(":")[0]:
+            raise ModelError(Code.ACCELERATOR_FAILED, f"{library} is here and doesn't load: {e}") from e
+        raise ModelError(
+            Code.ACCELERATOR_MISSING, f"there is no {library} on this board, which {name} needs ({todo})"
+        ) from e
+    try:
+        return load_delegate(library)
+    except (*_REFUSALS, OSError, AttributeError) as e:
+        raise ModelError(
+            Code.ACCELERATOR_FAILED, f"{library} is here and finds nothing to run on: {first_line(e)}"
+        ) from e
 
 
 class LiteRTModel:
-    """Implements `LoadedModel`."""
+    """Implements `EngineModel`."""
 
     handover_s = 0.0
 
@@ -61,6 +158,11 @@ class LiteRTModel:
         """Inputs and outputs as the file has them."""
         return self._signature
 
+    @property
+    def is_delegated(self) -> bool:
+        """Whether a delegate took over any of its operators."""
+        return any(op["op_name"] == "DELEGATE" for op in self._interpreter._get_ops_details())
+
     def rss_bytes(self) -> int | None:
         """Of this process."""
         return rss_bytes()
@@ -71,7 +173,7 @@ class LiteRTModel:
             for (index, spec), value in zip(self._inputs, inputs, strict=True):
                 self._interpreter.set_tensor(index, quantized(value, spec))
         except _REFUSALS as e:
-            raise ModelError(Code.INTERNAL, f"LiteRT refused an input: {_first_line(e)}") from e
+            raise ModelError(Code.INTERNAL, f"LiteRT refused an input: {first_line(e)}") from e
         return self._run()
 
     def infer_in_place(self, write: Write, raw: np.ndarray[Any, Any]) -> list[Tensor]:
@@ -82,31 +184,22 @@ class LiteRTModel:
         return self._run()
 
     def run_stored(self, inputs: Sequence[np.ndarray[Any, Any]], outputs: Sequence[np.ndarray[Any, Any]]) -> None:
-        """Run once, from and into arrays of the tensors' own types and shapes.
-
-        Raises:
-            ModelError: LiteRT failed, or an output has another shape than the signature says.
-        """
+        """Run once, from and into arrays of the tensors' own types and shapes."""
         try:
             for (index, _), value in zip(self._inputs, inputs, strict=True):
                 self._interpreter.set_tensor(index, value)
             self._interpreter.invoke()
             found = [self._interpreter.get_tensor(index) for index, _ in self._outputs]
         except _REFUSALS as e:
-            raise ModelError(Code.INTERNAL, f"LiteRT failed: {_first_line(e)}") from e
-        for n, (into, output) in enumerate(zip(outputs, found, strict=True)):
-            if into.shape != output.shape:
-                raise ModelError(
-                    Code.BAD_SHAPE, f"output {n} came out as {list(output.shape)}; it should be {list(into.shape)}"
-                )
-            into[...] = output
+            raise ModelError(Code.INTERNAL, f"LiteRT failed: {first_line(e)}") from e
+        store(found, outputs)
 
     def _run(self) -> list[Tensor]:
         try:
             self._interpreter.invoke()
             return [dequantized(self._interpreter.get_tensor(index), spec) for index, spec in self._outputs]
         except _REFUSALS as e:
-            raise ModelError(Code.INTERNAL, f"LiteRT failed: {_first_line(e)}") from e
+            raise ModelError(Code.INTERNAL, f"LiteRT failed: {first_line(e)}") from e
 
 
 def _spec(details: Mapping[str, Any]) -> TensorSpec:
@@ -130,7 +223,7 @@ def _load_code(message: str) -> Code:
 
 
 _UNSUPPORTED = ("unresolved custom op", "Didn't find op", "not supported", "builtin_code out of range")
-_NO_MODEL = ("model identifier", "valid Flatbuffer", "schema version", "Could not open")
+_NO_MODEL = ("model identifier", "valid Flatbuffer", "schema version", "Could not open", "mmap of size 0")
 """What is no model at all. Everything else that it refuses is a model at odds with itself: indices, shapes, sizes."""
 _NODE = re.compile(r"Node number \d+ \(\w+\)")
 
@@ -139,7 +232,3 @@ def _named(line: str, whole: str) -> str:
     """`line`, and the operator that LiteRT names only at the end of what it says."""
     node = _NODE.search(whole)
     return line if node is None or node[0] in line else f"{line[:120]} ({node[0]})"
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0][:300]

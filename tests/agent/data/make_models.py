@@ -114,6 +114,15 @@ def dense_int8(name, weights):
     g.save(name)
 
 
+def relu(path):
+    """[1, 4] -> relu(x): what the agent tries LiteRT and its delegates on."""
+    g = Graph()
+    x, y = g.tensor("x", [1, 4]), g.tensor("y", [1, 4])
+    g.op(s.BuiltinOperator.RELU, [x], [y])
+    g.io([x], [y])
+    g.save(path)
+
+
 def log_model(name):
     """[1, 4] -> log(x): finite for positive inputs, NaN for negative ones."""
     g = Graph()
