@@ -10,9 +10,13 @@ class WorkerLimits:
     """Limits of one worker process. Tensorflow alone is 0.6 GB of memory and some seconds of CPU time."""
 
     max_rss_bytes: int = 6 * _GIB
-    """Resident memory; above it the worker is killed and the request fails with `MemoryLimit`."""
+    """Resident memory, with that of what it started; above it the worker is killed: `MemoryLimit`."""
     max_data_bytes: int = 16 * _GIB
     """RLIMIT_DATA, for what grows faster than the resident size is looked at."""
+    max_scratch_bytes: int = 8 * _GIB
+    """On the disk, in its scratch folder; above it the worker is killed: `DiskLimit`."""
+    max_processes: int = 32
+    """Itself, and what it started; above it the worker is killed: `ProcessLimit`. A compiler needs a few."""
     cpu_seconds: int = 3600
     """CPU time of one task, all threads together."""
     stage_seconds: float = 900.0
@@ -20,7 +24,7 @@ class WorkerLimits:
     check_seconds: float = 60.0
     """Wall clock in which a foreign `.tflite` file must be loaded and give its first answer."""
     watch_seconds: float = 0.2
-    """How often the resident size is read."""
+    """How often its use of memory, disk and processes is looked at."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,6 +45,7 @@ class WorkerPool:
         self._busy: set[WorkerProcess] = set()
         self._ending: set[asyncio.Task[None]] = set()
         self._is_closed = False
+        self._lacks: tuple[str, ...] | None = None
 
     @property
     def pids(self) -> list[int]:
@@ -66,6 +67,7 @@ class WorkerPool:
                 yield worker
             finally:
                 self._busy.discard(worker)
+                self._note(worker)
                 self._give_back(kind, worker)
 
     async def close(self) -> None:
@@ -107,6 +109,13 @@ class WorkerPool:
                 return entry.worker
             self._end(entry.worker)
         return None
+
+    def _note(self, worker: WorkerProcess) -> None:
+        """Say once what this machine doesn't give to close workers in."""
+        if worker.containment is not None and self._lacks is None:
+            self._lacks = worker.containment.missing
+            if self._lacks:
+                log.warning("conversion workers are not fully contained", missing=list(self._lacks))
 
     def _give_back(self, kind: type[Task], worker: WorkerProcess) -> None:
         is_spent = worker.tasks >= self._limits.recycle_after or worker.rss_bytes() > self._limits.recycle_above_bytes

@@ -1,7 +1,7 @@
 """The controller's hand on one worker process: start, ask, watch, end.
 
-Everything that a model can do to a worker ends here as a ConversionError: a crash, a hang, too much memory. Knows
-nothing of conversion itself; pool.py decides how long a worker is kept.
+Everything that a model can do to a worker ends here as a ConversionError: a crash, a hang, too much memory, disk or
+processes. Knows nothing of conversion itself; pool.py decides how long a worker is kept.
 """
 
 import asyncio
@@ -20,6 +20,7 @@ import structlog
 
 from litefleet_controller.convert.interface import ConversionError
 from litefleet_controller.convert.limits import WorkerLimits
+from litefleet_controller.convert.sandbox.enter import Containment
 from litefleet_controller.convert.tasks import (
     CHECKING,
     LENGTH,
@@ -36,6 +37,7 @@ from litefleet_controller.convert.tasks import (
     frame,
     reply_decoder,
 )
+from litefleet_controller.convert.usage import exceeded, measure, rss_bytes
 
 log = structlog.get_logger(__name__)
 
@@ -79,6 +81,8 @@ class WorkerProcess:
         self._listener = asyncio.create_task(self._listen(), name=f"convert-stderr-{process.pid}")
         self._is_killed = False
         self.scratch = scratch
+        self.containment: Containment | None = None
+        """What holds it; None until it has said so, which it does before its first task."""
         self.tasks = 0
         self.is_well = True
 
@@ -118,18 +122,15 @@ class WorkerProcess:
             return False
 
     def rss_bytes(self) -> int:
-        """Resident memory now; 0 when it can't be read."""
-        try:
-            pages = int(Path(f"/proc/{self.pid}/statm").read_bytes().split()[1])
-        except (OSError, IndexError, ValueError):
-            return 0
-        return pages * os.sysconf("SC_PAGE_SIZE")
+        """Resident memory of the process now; 0 when it can't be read."""
+        return rss_bytes(self.pid)
 
     async def ask(self, task: Task, on_stage: Callable[[Stage], None]) -> Done:
         """Have `task` done. After anything but a return or a final ConversionError the worker isn't well any more.
 
         Raises:
-            ConversionError: what the worker says; or `WorkerCrashed`, `Timeout`, `MemoryLimit`, which are not final.
+            ConversionError: what the worker says; or `WorkerCrashed`, `Timeout`, `MemoryLimit`, `DiskLimit`,
+                `ProcessLimit`, which are not final.
         """
         self.tasks += 1
         self.is_well = False
@@ -137,7 +138,7 @@ class WorkerProcess:
         talk = asyncio.create_task(self._talk(task, on_stage), name=f"convert-talk-{self.pid}")
         try:
             await asyncio.wait({watch, talk}, return_when=asyncio.FIRST_COMPLETED)
-            # A worker that was killed for its memory has hung up, too: the cause comes first.
+            # A worker that was killed for what it took has hung up, too: the cause comes first.
             if watch.done():
                 await watch
             done = await talk
@@ -180,6 +181,9 @@ class WorkerProcess:
                     if length > MAX_FRAME_BYTES:
                         raise ConversionError("WorkerCrashed", "the worker answers what isn't an answer", final=False)
                     reply: Reply = reply_decoder.decode(await stdout.readexactly(length))
+                if isinstance(reply, Containment):
+                    self._contained(reply)
+                    continue
                 if not isinstance(reply, Stage):
                     return reply
                 stage = reply.stage
@@ -195,15 +199,17 @@ class WorkerProcess:
     def _seconds(self, stage: str) -> float:
         return self._limits.check_seconds if stage == CHECKING else self._limits.stage_seconds
 
+    def _contained(self, containment: Containment) -> None:
+        # Once: what comes later was said with somebody else's model in the process.
+        if self.containment is None and self.tasks == 1:
+            self.containment = containment
+
     async def _watch(self) -> None:
         while True:
             await asyncio.sleep(self._limits.watch_seconds)
-            if (rss := self.rss_bytes()) > self._limits.max_rss_bytes:
-                raise ConversionError(
-                    "MemoryLimit",
-                    f"the conversion worker took {rss} bytes of memory; its limit is {self._limits.max_rss_bytes}",
-                    final=False,
-                )
+            excess = exceeded(await asyncio.to_thread(measure, self.pid, self.scratch), self._limits)
+            if excess is not None:
+                raise ConversionError(excess.code, excess.message, final=False)
 
     async def _crash(self, stage: str) -> ConversionError:
         """What happened to a worker that hung up."""

@@ -11,6 +11,7 @@ import msgspec
 from msgspec import Struct
 
 from litefleet_controller.convert.interface import ParityLimits, RecipeName
+from litefleet_controller.convert.sandbox.enter import Containment
 from litefleet_controller.convert.targets.compilation import Compilation
 from litefleet_controller.convert.targets.interface import TargetName
 from litefleet_controller.convert.targets.prediction import Prediction
@@ -154,7 +155,7 @@ class Failed(Struct, frozen=True, kw_only=True, tag="failed"):
 
 
 Task = Freeze | Inspect | Calibrate | Quantize | Accelerate
-Reply = Stage | Frozen | Calibrated | Variant | Accelerated | Refused | Failed
+Reply = Containment | Stage | Frozen | Calibrated | Variant | Accelerated | Refused | Failed
 
 CALIBRATION_MISSING = "{} needs a calibration set, and the Model has none: set spec.calibration"
 

@@ -2,7 +2,7 @@
 
 Reads tasks from stdin, writes replies to what stdout was, ends when stdin does. It imports what a task needs when the
 task needs it: a worker that never freezes never imports tensorflow. Whatever a library prints goes to stderr, so that
-it can't be taken for a reply.
+it can't be taken for a reply. Before anything else it is closed in (sandbox/), and says how.
 """
 
 import os
@@ -13,9 +13,11 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable
+from pathlib import Path
 from typing import BinaryIO
 
 from litefleet_controller.convert.interface import ConversionError
+from litefleet_controller.convert.sandbox.enter import enter
 from litefleet_controller.convert.tasks import (
     Accelerate,
     Calibrate,
@@ -106,12 +108,15 @@ def _receive(stdin: BinaryIO, tasks: "queue.SimpleQueue[bytes]") -> None:
 
 
 def main() -> int:
-    """The program: `worker DATA_BYTES CPU_SECONDS`."""
+    """The program: `worker DATA_BYTES CPU_SECONDS`, in its scratch folder."""
     data_bytes, cpu_seconds = int(sys.argv[1]), int(sys.argv[2])
     limit_process(data_bytes)
+    containment = enter(Path.cwd())
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     replies = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
+    replies.write(frame(containment))
+    replies.flush()
     tasks: queue.SimpleQueue[bytes] = queue.SimpleQueue()
     threading.Thread(target=_receive, args=(sys.stdin.buffer, tasks), daemon=True).start()
     while True:
