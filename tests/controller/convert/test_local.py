@@ -297,12 +297,13 @@ async def test_layers_are_spared_too_where_int8_does_not_even_load(bench: Bench)
 
 
 async def test_a_class_with_other_limits_has_a_search_of_its_own(bench: Bench) -> None:
-    await bench.make("mixed-int8")
-    strict = await bench.make("mixed-int8", limits=ParityLimits(1.0, 0.0))
+    await bench.make("mixed-int8", source="uneven.keras")
+    strict = await bench.make("mixed-int8", source="uneven.keras", limits=ParityLimits(1.0, 0.0))
     assert not strict.cached
     assert strict.agreement == 1.0
     assert "stay in float32" in strict.notes[0]
-    assert (await bench.make("mixed-int8", limits=replace(LIMITS, max_artifact_bytes=10**6))).cached
+    larger = replace(LIMITS, max_artifact_bytes=10**6)
+    assert (await bench.make("mixed-int8", source="uneven.keras", limits=larger)).cached
 
 
 async def test_what_sparing_half_of_the_weights_does_not_mend_is_refused_and_says_what_was_tried(bench: Bench) -> None:
