@@ -41,7 +41,9 @@ async def lead_epoch(epoch: int, keep: Persistence, deliver: Delivery, converter
                 bindings(
                     keep.objects,
                     models=ModelReconciler(keep.objects, keep.blobs, utc_now),
-                    versions=ModelVersionReconciler(keep.objects, keep.events, converter, keep.artifacts, utc_now),
+                    versions=ModelVersionReconciler(
+                        keep.objects, keep.events, converter, keep.artifacts, keep.telemetry, utc_now
+                    ),
                     classes=DeviceClassReconciler(keep.objects, utc_now),
                     devices=DeviceReconciler(keep.objects, keep.assignments, epoch, gone),
                     rollouts=ModelRolloutReconciler(

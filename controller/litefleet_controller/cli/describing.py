@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from litefleet_controller.cli.apply import without_memory
+from litefleet_controller.cli.candidates import candidate_lines
 from litefleet_controller.cli.client import Client, Json
 from litefleet_controller.cli.kinds import CliKind
 from litefleet_controller.cli.printing import age, as_yaml, columns, percent, size
@@ -86,8 +87,10 @@ def _variants(classes: list[Json]) -> list[str]:
         + [
             f"{c['deviceClass']} refused {r['recipe']}: {r['message']} ({r['code']})"
             for c in classes
+            if not c.get("choice")  # whose candidates say it
             for r in c.get("refusals") or []
         ]
+        + [line for c in classes for line in candidate_lines(c)]
         + [line for c in classes for line in _target(c["deviceClass"], (c.get("variant") or {}).get("target") or {})]
     )
 

@@ -14,6 +14,7 @@ from msgspec import Struct
 
 from litefleet_controller.artifacts.durable import write_file
 from litefleet_controller.convert.interface import ModelFile, ParityLimits, RecipeName, SourceFormat
+from litefleet_controller.convert.latency import Hint
 from litefleet_controller.resources.recipe import Recipe
 from litefleet_protocol.tensors import Preprocess, Signature
 
@@ -113,6 +114,8 @@ class VariantEntry(Entry, frozen=True, kw_only=True, tag="variant"):
     source_accuracy: float
     evaluated: int
     classes: int
+    hint: Hint
+    """Measured once, when it was made: who finds the entry again gets the same figure."""
     toolchain: dict[str, str]
     notes: tuple[str, ...] = ()
 

@@ -1,20 +1,26 @@
 """Which of several proven variants a class should get: the Pareto front, and the pick by the class's objective.
 
-Pure. Candidates hold the class's limits already (gate.py judged them); what is weighed here is size, accuracy, and
-latency where anybody has measured it: on the class's own boards, or on this machine as a hint. This machine's
-processor is another one than the boards': int8 may be slower than float32 here and three times faster there, so a hint
-is used only where no board has spoken, and the reason says which of the two it was.
+Pure. Candidates hold the class's limits already (gate.py judged them); what is weighed here is size, memory, accuracy,
+and latency where it was measured in one place: on the class's own boards, or on this machine as a hint. This machine's
+processor may be another one than the boards': int8 may be slower than float32 here and three times faster there, so
+whoever asks says whether the hint counts, and the reason says which of the two it was.
 """
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-Objective = Literal["latency", "size", "accuracy"]
+from litefleet_controller.resources.recipe import Objective
+
 _SAME_ACCURACY = 0.002
 """Differences below this are the noise of some thousand samples, and no reason to pay for a larger file."""
 _SAME_LATENCY = 1.05
 """Ratio up to which two latencies count as the same."""
+Place = Literal["Boards", "Here", "Nowhere"]
+"""Where latencies that were compared are from."""
+_COMPARABLE = 2
+"""Candidates whose latency boards must know before it decides."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,10 +32,12 @@ class Candidate:
     """Bytes of the model's files."""
     accuracy: float
     agreement: float
+    activations: int = 0
+    """Bytes that are alive at once."""
     hint_ms: float | None = None
     """Median latency on this machine, one thread."""
     board_ms: float | None = None
-    """95th percentile on boards of the class, of this or an earlier version."""
+    """Median latency on boards of the class, of this or an earlier version."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,22 +48,34 @@ class Choice:
     reason: str
     """A sentence with the numbers."""
     front: tuple[str, ...]
-    """Recipes that no other beats in everything, the picked one first, then by size."""
+    """Recipes that no other beats in everything, the best by the objective first: the picked one, then what would be
+    taken in its place."""
+    beaten: Mapping[str, str]
+    """Recipes that are off the front, and by what, a sentence each."""
+    latency_from: Place
 
 
-def choose(candidates: Sequence[Candidate], objective: Objective) -> Choice:
+def choose(candidates: Sequence[Candidate], objective: Objective, *, hint_counts: bool = True) -> Choice:
     """Pick one of `candidates`, of which there is at least one.
 
-    A candidate is off the front when another one is at least as good in size, accuracy and latency, and better in one
-    (Pareto dominance). The pick is the best of the front by the objective; what counts as the same there is decided by
-    the other two.
+    A candidate is off the front when another one is at least as good in size, memory, accuracy, agreement and latency,
+    and better in one (Pareto dominance). The pick is the best of the front by the objective; what counts as the same
+    there is decided by the other figures. `hint_counts`: whether this machine's latencies may decide.
     """
-    timed = _latencies(candidates)
+    timed = _latencies(candidates, hint_counts=hint_counts)
     front = [c for c in candidates if not any(_dominates(other, c, timed) for other in candidates)]
-    picked = min(front, key=lambda c: _rank(c, front, objective, timed))
-    others = sorted((c for c in front if c is not picked), key=lambda c: (c.size, c.recipe))
+    front = sorted(front, key=lambda c: (*_rank(c, front, objective, timed), c.recipe))
+    picked = front[0]
     return Choice(
-        picked.recipe, _reason(picked, candidates, objective, timed), (picked.recipe, *(c.recipe for c in others))
+        recipe=picked.recipe,
+        reason=_reason(picked, candidates, objective, timed, has_hints=any(c.hint_ms is not None for c in candidates)),
+        front=tuple(c.recipe for c in front),
+        beaten={
+            c.recipe: _beaten(c, next(f for f in front if _dominates(f, c, timed)), timed)
+            for c in candidates
+            if c not in front
+        },
+        latency_from=timed.place,
     )
 
 
@@ -64,16 +84,20 @@ class _Timed:
     """Latencies that may be compared with each other: all from boards, or all from here."""
 
     by_recipe: dict[str, float]
-    source: Literal["boards", "here", "nowhere"]
+    place: Place
+
+    def of(self, c: Candidate) -> float:
+        """What boards don't know is no better than anything that they do."""
+        return self.by_recipe.get(c.recipe, math.inf if self.place == "Boards" else 0.0)
 
 
-def _latencies(candidates: Sequence[Candidate]) -> _Timed:
-    """The boards' where they know every candidate; else this machine's; else none: a mixture would compare machines."""
+def _latencies(candidates: Sequence[Candidate], *, hint_counts: bool) -> _Timed:
+    """The boards' where they can compare; else this machine's; else none: a mixture would compare machines."""
     boards = {c.recipe: c.board_ms for c in candidates if c.board_ms is not None}
-    if len(boards) == len(candidates):
-        return _Timed(boards, "boards")
-    here = {c.recipe: c.hint_ms for c in candidates if c.hint_ms is not None}
-    return _Timed(here, "here") if len(here) == len(candidates) else _Timed({}, "nowhere")
+    if len(boards) >= min(_COMPARABLE, len(candidates)):
+        return _Timed(boards, "Boards")
+    here = {c.recipe: c.hint_ms for c in candidates if c.hint_ms is not None and hint_counts}
+    return _Timed(here, "Here") if len(here) == len(candidates) else _Timed({}, "Nowhere")
 
 
 def _dominates(a: Candidate, b: Candidate, timed: _Timed) -> bool:
@@ -82,15 +106,32 @@ def _dominates(a: Candidate, b: Candidate, timed: _Timed) -> bool:
 
 
 def _costs(c: Candidate, timed: _Timed) -> tuple[float, ...]:
-    return (c.size, -c.accuracy, -c.agreement, timed.by_recipe.get(c.recipe, 0.0))
+    return (c.size, c.activations, -c.accuracy, -c.agreement, timed.of(c))
+
+
+def _beaten(c: Candidate, by: Candidate, timed: _Timed) -> str:
+    """In what `by`, which is worse in nothing, is better."""
+    better = []
+    if by.size < c.size:
+        better.append(f"smaller ({by.size} bytes against {c.size})")
+    if by.activations < c.activations:
+        better.append(f"lighter on memory ({by.activations} bytes of activations against {c.activations})")
+    if by.accuracy > c.accuracy:
+        better.append(f"more accurate ({by.accuracy:.3f} against {c.accuracy:.3f})")
+    if by.agreement > c.agreement:
+        better.append(f"nearer to the source ({by.agreement:.1%} against {c.agreement:.1%})")
+    if timed.of(by) < timed.of(c) < math.inf:
+        better.append(f"faster ({timed.of(by):.3g} ms against {timed.of(c):.3g})")
+    elif timed.of(by) < timed.of(c):
+        better.append(f"known to the class's boards ({timed.of(by):.3g} ms)")
+    return f"{by.recipe} is {' and '.join(better)}, and worse in nothing"
 
 
 def _rank(c: Candidate, front: Sequence[Candidate], objective: Objective, timed: _Timed) -> tuple[float, ...]:
     """Smaller is better. The objective in steps of what counts as the same, measured from the best of the front."""
     best_accuracy = max(other.accuracy for other in front)
     accuracy = 0.0 if best_accuracy - c.accuracy <= _SAME_ACCURACY else -c.accuracy + best_accuracy
-    latency = timed.by_recipe.get(c.recipe, 0.0)
-    fastest = min((timed.by_recipe[o.recipe] for o in front if o.recipe in timed.by_recipe), default=0.0)
+    latency, fastest = timed.of(c), min(map(timed.of, front))
     latency = 0.0 if latency <= fastest * _SAME_LATENCY else latency
     match objective:
         case "size":
@@ -101,7 +142,9 @@ def _rank(c: Candidate, front: Sequence[Candidate], objective: Objective, timed:
             return latency, c.size, accuracy
 
 
-def _reason(picked: Candidate, candidates: Sequence[Candidate], objective: Objective, timed: _Timed) -> str:
+def _reason(
+    picked: Candidate, candidates: Sequence[Candidate], objective: Objective, timed: _Timed, *, has_hints: bool
+) -> str:
     if len(candidates) == 1:
         return f"{picked.recipe} is the only one that holds the class's limits"
     among = f"of the {len(candidates)} that hold the class's limits"
@@ -113,15 +156,24 @@ def _reason(picked: Candidate, candidates: Sequence[Candidate], objective: Objec
                 f"{picked.recipe} answers best {among}, or as well as the best within {_SAME_ACCURACY:.1%}: accuracy "
                 f"{picked.accuracy:.3f}, {picked.size} bytes"
             )
-        case "latency" if timed.source == "nowhere":
-            said = f"nobody has measured latencies yet, so the smallest {among}: {picked.recipe}, {picked.size} bytes"
+        case "latency" if timed.place == "Nowhere":
+            hint = ", and this machine's are of another processor" if has_hints else ""
+            said = (
+                f"the class's boards haven't measured all of their latencies yet{hint}; so the smallest {among}: "
+                f"{picked.recipe}, {picked.size} bytes"
+            )
         case "latency":
-            where = "on the class's boards" if timed.source == "boards" else "on this machine, which is only a hint"
+            where = "on the class's boards" if timed.place == "Boards" else "on this machine, which is only a hint"
             said = (
                 f"{picked.recipe} is the fastest {among}, or as fast within {_SAME_LATENCY - 1:.0%} and smaller: "
-                f"{timed.by_recipe[picked.recipe]:.2g} ms {where}"
+                f"{timed.of(picked):.3g} ms {where}{_unknown(candidates, timed)}"
             )
     return said
+
+
+def _unknown(candidates: Sequence[Candidate], timed: _Timed) -> str:
+    names = [c.recipe for c in candidates if timed.of(c) == math.inf]
+    return f"; {' and '.join(names)} {'has' if len(names) == 1 else 'have'} not run on them yet" if names else ""
 
 
 def _next(picked: Candidate, candidates: Sequence[Candidate]) -> str:

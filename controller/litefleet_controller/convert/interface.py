@@ -4,14 +4,16 @@ Implemented by a local pool of child processes, later by Kubernetes Jobs. Nothin
 """
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from msgspec import Struct
 
+from litefleet_controller.convert.choice import Place
+from litefleet_controller.convert.latency import Hint, Seen
 from litefleet_controller.convert.targets.interface import Targeted, TargetName
-from litefleet_controller.resources.recipe import Engine
+from litefleet_controller.resources.recipe import Engine, Objective
 from litefleet_protocol.tensors import Postprocess, Preprocess, Signature
 
 RecipeName = str
@@ -35,13 +37,14 @@ class ParityLimits:
 
 @dataclass(frozen=True, slots=True)
 class ConversionRequest:
-    """Everything that decides the outcome, hence everything that the cache's key is made of (but `device_class`)."""
+    """Everything that decides the outcome. What decides a variant's bytes is in the cache's key: see VariantKey."""
 
     device_class: str
     source: str
     """Digest of the source blob."""
     source_format: SourceFormat
     ladder: tuple[RecipeName, ...]
+    """Tried in this order until one is proven; or, with an objective, all of them."""
     limits: ParityLimits
     evaluation: str
     """Digest of an .npz with `x` (before pre-processing) and `y` (class numbers)."""
@@ -58,6 +61,14 @@ class ConversionRequest:
     """What the class's boards run it with. Not of the key: applied to what is made, as limits are."""
     target: TargetName = "cpu"
     """What runs it on the boards."""
+    objective: Objective | None = None
+    """What the best variant is best in; None where the ladder's order says it."""
+    machines: tuple[str, ...] = ()
+    """Architectures of the class's boards, as far as they have said."""
+    seen: tuple[Seen, ...] = ()
+    """What the class's boards measured with versions of the model, the newest first. For an objective only."""
+    max_latency_ms: float | None = None
+    """95th percentile on a board; nothing that is measured here can miss it."""
 
 
 class ModelFile(Struct, frozen=True):
@@ -68,6 +79,18 @@ class ModelFile(Struct, frozen=True):
     digest: str
     size: int
     """Bytes."""
+
+
+def name_of(files: Sequence[ModelFile]) -> str:
+    """What names a variant: the digest of its file; of several files, of the list of their digests.
+
+    Neither of OpenVINO's two files alone would do: models of one architecture share the one, and two that differ in
+    what they compute with the same numbers share the other.
+    """
+    if len(files) == 1:
+        return files[0].digest
+    listed = "".join(f"{file.name} {file.digest}\n" for file in files)
+    return f"sha256:{hashlib.sha256(listed.encode()).hexdigest()}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,15 +128,8 @@ class Made:
 
     @property
     def model(self) -> str:
-        """What names the variant: the digest of its file; of several files, of the list of their digests.
-
-        Neither of OpenVINO's two files alone would do: models of one architecture share the one, and two that differ
-        in what they compute with the same numbers share the other.
-        """
-        if len(self.files) == 1:
-            return self.files[0].digest
-        listed = "".join(f"{file.name} {file.digest}\n" for file in self.files)
-        return f"sha256:{hashlib.sha256(listed.encode()).hexdigest()}"
+        """What names the variant: see `name_of`."""
+        return name_of(self.files)
 
     @property
     def size(self) -> int:
@@ -131,12 +147,52 @@ class RefusedRung:
     """One sentence with the numbers."""
 
 
+Verdict = Literal["Picked", "Front", "Dominated", "Duplicate", "Refused"]
+"""Front: nothing beats it in everything, yet another one was picked. Duplicate: the same file as another recipe's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Weighed:
+    """A recipe that was tried for a class, with its figures as far as it could be made."""
+
+    recipe: RecipeName
+    verdict: Verdict
+    why: str
+    """A sentence with the numbers."""
+    code: str = ""
+    """Of a refusal."""
+    model: str | None = None
+    """As `Made.model`. None when nothing could be made."""
+    size: int = 0
+    agreement: float = 0.0
+    accuracy: float = 0.0
+    activations: int | None = None
+    """See `Made.arena_bytes`."""
+    hint: Hint | None = None
+    boards: Seen | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Pick:
+    """Why a class with an objective got what it got."""
+
+    objective: Objective
+    reason: str
+    latency_from: Place
+    others: tuple[RecipeName, ...]
+    """What would be taken in its place, the best first."""
+
+
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """What came of a request: a variant (perhaps after refusals of better rungs), or refusals only."""
 
     made: Made | None
     refused: tuple[RefusedRung, ...]
+    weighed: tuple[Weighed, ...] = ()
+    """Every recipe that was tried, in the ladder's order."""
+    pick: Pick | None = None
+    """With an objective, unless everything was refused."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,8 @@ order of things: rungs.py makes and remembers, admission.py and gate.py judge.
 import dataclasses
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
@@ -16,6 +17,7 @@ from litefleet_controller.artifacts.interface import Blobs
 from litefleet_controller.convert.acceleration import Acceleration
 from litefleet_controller.convert.admission import Board, admit, board_of, check_labels
 from litefleet_controller.convert.cache import FrozenKey, RefusalEntry, VariantEntry, VariantKey
+from litefleet_controller.convert.choice import Choice
 from litefleet_controller.convert.gate import judge
 from litefleet_controller.convert.interface import (
     ConversionRequest,
@@ -34,7 +36,8 @@ from litefleet_controller.convert.targets.interface import Targeted, Tools
 from litefleet_controller.convert.targets.tools import InstalledTools
 from litefleet_controller.convert.tasks import CALIBRATION_MISSING, RungError, Stage
 from litefleet_controller.convert.toolchain import engine_toolchain, installed_toolchain
-from litefleet_controller.resources.recipe import recipes
+from litefleet_controller.convert.weighing import Attempt, best, pick_of, refused_latency, weighed
+from litefleet_controller.resources.recipe import Objective, recipes
 
 
 class LocalConverter:
@@ -65,48 +68,73 @@ class LocalConverter:
         return self._pool.pids
 
     async def convert(self, request: ConversionRequest, progress: Callable[[Progress], None]) -> Outcome:
-        """Try the ladder's rungs in order; the first that the class takes is made.
+        """Make the first of the ladder's rungs that the class takes; or, with an objective, all of them, for the best.
 
         Raises: ConversionError.
         """
-        started = time.monotonic()
         toolchain = installed_toolchain(request.source_format)
-        reported = _Monotonic(progress)
-        refused: list[RefusedRung] = []
-        board = board_of(request)
-        for recipe in request.ladder:
-            # A .tflite file may be quantized already; who looks at it knows.
-            if (
-                recipes()[recipe].needs_calibration
-                and request.calibration is None
-                and request.source_format != "tflite"
-            ):
-                refused.append(RefusedRung(recipe, "CalibrationMissing", CALIBRATION_MISSING.format(recipe)))
-                continue
-            try:
-                engine = engine_toolchain(recipes()[recipe].engine)
-            except RungError as e:
-                refused.append(RefusedRung(recipe, e.code, str(e)))
-                continue
-            key = _key(request, recipe, toolchain, engine)
-            rung = await self._rungs.make(key, reported.listener(recipe))
-            if isinstance(rung.entry, RefusalEntry):
-                refused.append(RefusedRung(recipe, rung.entry.code, rung.entry.message))
-                continue
-            check_labels(request.postprocess.labels, rung.entry.classes)
-            refusal = admit(recipe, rung.entry, board) or judge(recipe, rung.entry, request.limits)
-            if refusal is None:
-                model = rung.entry.files[0].digest
-                target = await self._acceleration.finish(
-                    request.target, recipes()[recipe].engine, model, reported.listener(recipe)
-                )
-                refusal = _refused_target(recipe, target, rung.entry, board)
-            if refusal is None:
-                seconds = time.monotonic() - started
-                made = _made(recipe, rung.entry, seconds=seconds, is_cached=rung.is_cached)
-                return Outcome(_with_target(made, target), tuple(refused))
-            refused.append(refusal)
-        return Outcome(None, tuple(refused))
+        share = 1 if request.objective is None else len(request.ladder)
+        work = _Work(request, toolchain, board_of(request), _Monotonic(progress, share), time.monotonic())
+        if request.objective is None:
+            return await self._first(work)
+        return await self._best(work, request.objective)
+
+    async def _first(self, work: "_Work") -> Outcome:
+        attempts: list[Attempt] = []
+        for recipe in work.request.ladder:
+            attempt = await self._attempt(work, recipe)
+            made = await self._finish(work, attempt)
+            attempts.append(attempt if isinstance(made, Made) else dataclasses.replace(attempt, refusal=made))
+            if isinstance(made, Made):
+                return _outcome(work.request, attempts, made, None)
+        return _outcome(work.request, attempts, None, None)
+
+    async def _best(self, work: "_Work", objective: Objective) -> Outcome:
+        attempts: list[Attempt] = []
+        for recipe in work.request.ladder:
+            attempts.append(await self._attempt(work, recipe))
+            work.reported.end_share()
+        while (choice := best(attempts, work.request, objective)) is not None:
+            at = next(i for i, a in enumerate(attempts) if a.recipe == choice.recipe)
+            made = await self._finish(work, attempts[at])
+            if isinstance(made, Made):
+                return _outcome(work.request, attempts, made, choice)
+            attempts[at] = dataclasses.replace(attempts[at], refusal=made)
+        return _outcome(work.request, attempts, None, None)
+
+    async def _attempt(self, work: "_Work", recipe: RecipeName) -> Attempt:
+        """What the recipe comes to, and whether the class takes that."""
+        request = work.request
+        # A .tflite file may be quantized already; who looks at it knows.
+        if recipes()[recipe].needs_calibration and request.calibration is None and request.source_format != "tflite":
+            return Attempt(recipe, None, RefusedRung(recipe, "CalibrationMissing", CALIBRATION_MISSING.format(recipe)))
+        try:
+            engine = engine_toolchain(recipes()[recipe].engine)
+        except RungError as e:
+            return Attempt(recipe, None, RefusedRung(recipe, e.code, str(e)))
+        rung = await self._rungs.make(_key(request, recipe, work.toolchain, engine), work.reported.listener(recipe))
+        if isinstance(rung.entry, RefusalEntry):
+            return Attempt(recipe, None, RefusedRung(recipe, rung.entry.code, rung.entry.message))
+        check_labels(request.postprocess.labels, rung.entry.classes)
+        refusal = (
+            admit(recipe, rung.entry, work.board)
+            or judge(recipe, rung.entry, request.limits)
+            or refused_latency(recipe, rung.entry, request)
+        )
+        return Attempt(recipe, rung.entry, refusal, rung.is_cached)
+
+    async def _finish(self, work: "_Work", attempt: Attempt) -> Made | RefusedRung | None:
+        """The attempt as the class's accelerator gets it, or why it gets none."""
+        if attempt.refusal is not None or attempt.entry is None:
+            return attempt.refusal
+        recipe, entry = attempt.recipe, attempt.entry
+        target = await self._acceleration.finish(
+            work.request.target, recipes()[recipe].engine, entry.files[0].digest, work.reported.listener(recipe)
+        )
+        if (refusal := _refused_target(recipe, target, entry, work.board)) is not None:
+            return refusal
+        seconds = time.monotonic() - work.started
+        return _with_target(_made(recipe, entry, seconds=seconds, is_cached=attempt.is_cached), target)
 
     async def close(self) -> None:
         """End the workers. Requests under way fail with `WorkerCrashed`."""
@@ -118,18 +146,50 @@ def _parity(limits: ParityLimits) -> ParityLimits:
     return ParityLimits(min_agreement=limits.min_agreement, max_accuracy_drop=limits.max_accuracy_drop)
 
 
-class _Monotonic:
-    """Progress over a whole ladder: percents never go back, though every rung begins anew."""
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """A request under way."""
 
-    def __init__(self, progress: Callable[[Progress], None]) -> None:
+    request: ConversionRequest
+    toolchain: dict[str, str]
+    board: Board
+    reported: "_Monotonic"
+    started: float
+
+
+def _outcome(
+    request: ConversionRequest, attempts: Sequence[Attempt], made: Made | None, choice: Choice | None
+) -> Outcome:
+    return Outcome(
+        made,
+        tuple(a.refusal for a in attempts if a.refusal is not None),
+        weighed(attempts, request, choice),
+        pick_of(choice, request.objective) if choice is not None and request.objective is not None else None,
+    )
+
+
+class _Monotonic:
+    """Progress over a whole ladder: percents never go back, though every rung begins anew.
+
+    Where all rungs are made, each is one of `shares` of the whole.
+    """
+
+    def __init__(self, progress: Callable[[Progress], None], shares: int) -> None:
         self._progress = progress
+        self._shares = shares
+        self._ended = 0
         self._reached = 0
+
+    def end_share(self) -> None:
+        """A rung is done that isn't the last."""
+        self._ended = min(self._ended + 1, self._shares - 1)
 
     def listener(self, recipe: RecipeName) -> Listener:
         """For one rung."""
 
         def report(stage: Stage) -> None:
-            self._reached = max(self._reached, stage.percent)
+            percent = (100 * self._ended + stage.percent) // self._shares
+            self._reached = max(self._reached, percent)
             self._progress(Progress(stage.stage, self._reached, recipe))
 
         return report
@@ -139,7 +199,8 @@ def _key(
     request: ConversionRequest, recipe: RecipeName, toolchain: dict[str, str], engine: dict[str, str]
 ) -> VariantKey:
     """`toolchain`: what freezes the source; `engine`: what the recipe's engine needs beside it."""
-    how = recipes()[recipe]
+    # Where it is a candidate decides nothing of what it comes to.
+    how = msgspec.structs.replace(recipes()[recipe], auto=())
     return VariantKey(
         frozen=FrozenKey(
             source=request.source,

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+import msgspec
 from msgspec import Struct
 
 from litefleet_controller.artifacts.errors import BlobCorruptError, BlobError, BlobNotFoundError
@@ -51,8 +52,8 @@ from litefleet_protocol.runtimes import GOLDEN_FILE, MODEL_FILES
 Listener = Callable[[Stage], None]
 E = TypeVar("E", bound=Entry)
 _MAX_MADE_BYTES = 1024**3
-_MAX_NOTES, _MAX_NOTE = 16, 1000
-"""Sentences and their characters: they go into a status, and a worker's word is no limit."""
+_MAX_NOTES, _MAX_NOTE, _MAX_NAME = 16, 1000, 120
+"""Sentences, their characters, a processor's name's: they go into a status, and a worker's word is no limit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,6 +208,7 @@ class Rungs:
             source_accuracy=done.source_accuracy,
             evaluated=done.evaluated,
             classes=done.classes,
+            hint=msgspec.structs.replace(done.hint, processor=done.hint.processor[:_MAX_NAME]),
             toolchain=key.frozen.toolchain | key.toolchain,
             notes=tuple(note[:_MAX_NOTE] for note in done.notes[:_MAX_NOTES]),
         )

@@ -12,6 +12,7 @@ from msgspec import Struct
 
 from litefleet_controller.convert.interface import ParityLimits, RecipeName
 from litefleet_controller.convert.sandbox.enter import Containment
+from litefleet_controller.convert.latency import Hint
 from litefleet_controller.convert.targets.compilation import Compilation
 from litefleet_controller.convert.targets.interface import TargetName
 from litefleet_controller.convert.targets.prediction import Prediction
@@ -128,6 +129,7 @@ class Variant(Struct, frozen=True, kw_only=True, tag="variant"):
     source_accuracy: float
     evaluated: int
     classes: int
+    hint: Hint
     notes: tuple[str, ...] = ()
 
 

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from litefleet_controller.convert.datasets import Evaluation
-from litefleet_controller.convert.engines.interface import Runner, run
+from litefleet_controller.convert.engines.interface import Runner, Timed, run
+from litefleet_controller.convert.latency import Hint, hint_of
 from litefleet_controller.convert.preprocess import Floats
 from litefleet_controller.convert.tasks import RungError
 from litefleet_protocol.runtimes import MODEL_FILES, RuntimeName
@@ -22,6 +23,7 @@ class Tried:
     agreement: float
     """Share of samples with the source's top answer."""
     accuracy: float
+    hint: Hint
     model: bytes = b""
     """The `.tflite` file; nothing for other engines."""
 
@@ -57,7 +59,8 @@ class Trial:
             RungError: `BadOutput` or `BadShape`.
         """
         self._stage("evaluating", 60)
-        outputs = run(runner, self._evaluation.x, lambda share: self._stage("evaluating", 60 + int(38 * share)))
+        timed = Timed(runner)
+        outputs = run(timed, self._evaluation.x, lambda share: self._stage("evaluating", 60 + int(38 * share)))
         _check_outputs(outputs[0], self._source)
         answers = outputs[0].argmax(axis=1)
         return Tried(
@@ -65,6 +68,7 @@ class Trial:
             outputs,
             agreement=float((answers == self._expected).mean()),
             accuracy=float((answers == self._evaluation.y).mean()),
+            hint=hint_of(timed.seconds),
             model=model,
         )
 

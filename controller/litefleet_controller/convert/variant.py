@@ -57,6 +57,7 @@ def make_variant(task: Quantize, stage: Callable[[str, int], None]) -> Variant:
         source_accuracy=trial.source_accuracy,
         evaluated=len(evaluation.x),
         classes=classes(tried.runner),
+        hint=tried.hint,
         notes=made.notes,
     )
 

@@ -3,16 +3,20 @@
 from collections.abc import Sequence
 from typing import Literal
 
-from litefleet_controller.convert.interface import Made, Outcome
+from litefleet_controller.convert.interface import Made, Outcome, Pick, Weighed
+from litefleet_controller.convert.latency import Hint, Seen
 from litefleet_controller.convert.targets.interface import Targeted
 from litefleet_controller.resources.model import (
+    Candidate,
     ClassVariant,
+    Latency,
     Refusal,
     TargetCompilation,
     TargetOperator,
     TargetPrediction,
     TensorStatus,
     Variant,
+    VariantChoice,
     VariantFile,
     VariantTarget,
 )
@@ -35,6 +39,7 @@ def class_variant(device_class: str, generation: int, outcome: Outcome, artifact
             # What the source itself rules out is the same for several rungs.
             message="; ".join(dict.fromkeys(r.message for r in refusals)) or "no rung of the ladder could be made",
             refusals=refusals,
+            candidates=[_candidate(w) for w in outcome.weighed],
         )
     return ClassVariant(
         device_class=device_class,
@@ -43,7 +48,52 @@ def class_variant(device_class: str, generation: int, outcome: Outcome, artifact
         percent=100,
         variant=variant(outcome.made, artifact),
         refusals=refusals,
-        message=_ready_message(outcome.made, refusals),
+        candidates=[_candidate(w) for w in outcome.weighed],
+        choice=_choice(outcome.pick) if outcome.pick is not None else None,
+        message=_ready_message(outcome.made, refusals, outcome.pick),
+    )
+
+
+def _choice(pick: Pick) -> VariantChoice:
+    return VariantChoice(
+        objective=pick.objective, reason=pick.reason, latency_from=pick.latency_from, others=list(pick.others)
+    )
+
+
+def _candidate(w: Weighed) -> Candidate:
+    if w.model is None:
+        return Candidate(recipe=w.recipe, verdict=w.verdict, why=w.why, code=w.code)
+    return Candidate(
+        recipe=w.recipe,
+        verdict=w.verdict,
+        why=w.why,
+        code=w.code,
+        digest=w.model,
+        size_bytes=w.size,
+        agreement=w.agreement,
+        accuracy=w.accuracy,
+        activation_bytes=w.activations,
+        hint=_hint(w.hint) if w.hint is not None else None,
+        boards=_boards(w.boards) if w.boards is not None else None,
+    )
+
+
+def _hint(hint: Hint) -> Latency:
+    return Latency(
+        p50_ms=hint.p50_ms,
+        p99_ms=hint.p99_ms,
+        inferences=hint.inferences,
+        processor=f"{hint.processor} ({hint.machine})",
+    )
+
+
+def _boards(seen: Seen) -> Latency:
+    return Latency(
+        p50_ms=round(seen.p50_ms, 6),
+        p99_ms=round(seen.p99_ms, 6),
+        inferences=seen.inferences,
+        version=seen.version,
+        devices=seen.devices,
     )
 
 
@@ -119,10 +169,12 @@ def phase_of(entries: Sequence[ClassVariant]) -> tuple[Phase, str]:
     return ("Failed" if all(e.state == "Failed" for e in rest) else "Refused"), said
 
 
-def _ready_message(made: Made, refusals: Sequence[Refusal]) -> str:
+def _ready_message(made: Made, refusals: Sequence[Refusal], pick: Pick | None) -> str:
     text = (
         f"{made.recipe}, {made.size} bytes, agrees with the source on {made.agreement:.1%} of {made.evaluated} samples"
     )
+    if pick is not None:
+        return f"{text}; picked for {pick.objective}: {pick.reason}"
     if refusals:
         text += "; refused before it: " + "; ".join(f"{r.recipe} ({r.code}: {r.message})" for r in refusals)
     return text

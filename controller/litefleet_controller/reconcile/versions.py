@@ -5,7 +5,8 @@ after a bounded number of tries.
 """
 
 import asyncio
-from collections.abc import Callable
+import dataclasses
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 import structlog
@@ -22,15 +23,18 @@ from litefleet_controller.convert.interface import (
 )
 from litefleet_controller.reconcile.interface import Now, Request, Result
 from litefleet_controller.reconcile.models import Versioned, newest_version
+from litefleet_controller.reconcile.seen import seen_on_boards
 from litefleet_controller.reconcile.variants import class_variant, phase_of
-from litefleet_controller.resources.device import DeviceClassSpec, DeviceClassStatus
+from litefleet_controller.resources.device import DEFAULT_OBJECTIVE, DeviceClassSpec, DeviceClassStatus
 from litefleet_controller.resources.meta import set_condition
 from litefleet_controller.resources.model import ClassVariant, ModelVersionSpec, ModelVersionStatus
+from litefleet_controller.resources.recipe import candidates
 from litefleet_controller.resources.registry import DEVICE, DEVICE_CLASS, MODEL_ROLLOUT, MODEL_VERSION
 from litefleet_controller.store.errors import NotFoundError
 from litefleet_controller.store.events import SqlEvents
-from litefleet_controller.store.interface import Objects, Query
+from litefleet_controller.store.interface import FieldRequirement, Objects, Query, Record
 from litefleet_controller.store.typed import Resource, read, write_status
+from litefleet_controller.telemetry.interface import Telemetry
 from litefleet_protocol.errors import ProtocolError
 from litefleet_protocol.tensors import Postprocess, Preprocess
 
@@ -49,12 +53,19 @@ class ModelVersionReconciler:
     """Fills a version's variants."""
 
     def __init__(
-        self, objects: Objects, events: SqlEvents, converter: Converter, artifacts: ArtifactStore, now: Now
+        self,
+        objects: Objects,
+        events: SqlEvents,
+        converter: Converter,
+        artifacts: ArtifactStore,
+        telemetry: Telemetry,
+        now: Now,
     ) -> None:
         self._objects = objects
         self._events = events
         self._converter = converter
         self._artifacts = artifacts
+        self._telemetry = telemetry
         self._now = now
 
     async def reconcile(self, request: Request) -> Result:
@@ -111,7 +122,8 @@ class ModelVersionReconciler:
         name = device_class.key.name
         before = sheet[name]
         try:
-            outcome = await self._converter.convert(conversion_request(version.spec, device_class), _into(sheet, name))
+            request = await self._request(version, device_class)
+            outcome = await self._converter.convert(request, _into(sheet, name))
             artifact = await self._publish(version, device_class, outcome.made)
         except (ConversionError, ProtocolError, BlobError, OSError) as e:
             # What befalls one class is said of that class; the others go on.
@@ -119,6 +131,19 @@ class ModelVersionReconciler:
         else:
             sheet[name] = class_variant(name, device_class.meta.generation, outcome, artifact)
         await self._tell(version, sheet[name])
+
+    async def _request(self, version: Versioned, device_class: Class) -> ConversionRequest:
+        request = conversion_request(version.spec, device_class)
+        if request.objective is None:
+            return request
+        namespace, model = version.key.namespace, version.spec.model_ref
+        of_class = FieldRequirement("spec.class", True, device_class.key.name)
+        boards = await self._objects.list(Query(DEVICE.kind, namespace, fields=(of_class,)))
+        return dataclasses.replace(
+            request,
+            machines=machines_of(boards.records),
+            seen=await seen_on_boards(self._telemetry, self._artifacts, namespace, model, device_class.key.name),
+        )
 
     async def _publish(self, version: Versioned, device_class: Class, made: Made | None) -> str:
         if made is None:
@@ -173,13 +198,14 @@ class ModelVersionReconciler:
 
 def conversion_request(spec: ModelVersionSpec, device_class: Class) -> ConversionRequest:
     """What a version and a class together ask of the converter."""
-    limits = device_class.spec.limits
+    wanted, limits = device_class.spec, device_class.spec.limits
+    runtime, accelerator = wanted.runtime, wanted.accelerator
     return ConversionRequest(
         device_class=device_class.key.name,
         source=spec.source.uri.removeprefix("blob://"),
         source_format=spec.source.format,
         source_signature=spec.source.signature,
-        ladder=tuple(device_class.spec.variants),
+        ladder=candidates(runtime, accelerator.kind) if wanted.is_auto else tuple(wanted.variants),
         limits=ParityLimits(
             min_agreement=limits.min_agreement,
             max_accuracy_drop=limits.max_accuracy_drop,
@@ -191,11 +217,19 @@ def conversion_request(spec: ModelVersionSpec, device_class: Class) -> Conversio
         calibration_samples=spec.calibration.samples if spec.calibration else 100,
         preprocess=preprocess_of(spec),
         postprocess=postprocess_of(spec),
-        threads=device_class.spec.accelerator.threads,
-        runtime=device_class.spec.runtime,
-        runtime_version=device_class.spec.runtime_version,
-        target=device_class.spec.accelerator.kind,
+        threads=accelerator.threads,
+        runtime=runtime,
+        runtime_version=wanted.runtime_version,
+        target=accelerator.kind,
+        objective=(wanted.objective or DEFAULT_OBJECTIVE) if wanted.is_auto else None,
+        max_latency_ms=limits.max_latency_ms,
     )
+
+
+def machines_of(boards: Sequence[Record]) -> tuple[str, ...]:
+    """Architectures of boards, as far as they have said."""
+    said = ((r.json().get("status") or {}).get("machine") for r in boards)
+    return tuple(sorted({m for m in said if m}))
 
 
 def _content(made: Made) -> Content:

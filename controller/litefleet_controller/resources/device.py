@@ -3,19 +3,29 @@
 from datetime import datetime
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, ValidationInfo, WithJsonSchema
+from pydantic import AfterValidator, Field, ValidationInfo, WithJsonSchema, field_validator
 
 from litefleet_controller.resources.causes import FieldError
 from litefleet_controller.resources.meta import Label, Part, Status
-from litefleet_controller.resources.recipe import Engine, recipes
+from litefleet_controller.resources.recipe import AcceleratorKind, Engine, Objective, candidates, recipes
 from litefleet_controller.resources.release import PATTERN
+
+AUTO = "auto"
+"""In place of a ladder: the recipes that suit the class are tried, and the best of them by its objective is taken."""
+DEFAULT_OBJECTIVE: Objective = "size"
+"""Known exactly as soon as a variant is made, and paid for with every rollout; the limits guard accuracy. Latency is
+known only once boards have run a variant."""
 
 
 def _check_recipe(name: str, info: ValidationInfo) -> str:
     """A rung must be there, and made for the class's engine: a board can't open another one's files."""
     known = recipes()
+    if name == AUTO:
+        return name
     if name not in known:
-        raise ValueError(f"{name!r} is no recipe; there are {', '.join(known)}")
+        raise ValueError(
+            f"{name!r} is no recipe; there are {', '.join(known)}, and {AUTO}, alone, for the best of them"
+        )
     runtime = info.data.get("runtime")
     if runtime is not None and known[name].engine != runtime:
         fitting = ", ".join(n for n, how in known.items() if how.engine == runtime)
@@ -27,13 +37,13 @@ def _check_recipe(name: str, info: ValidationInfo) -> str:
     return name
 
 
-Recipe = Annotated[str, AfterValidator(_check_recipe), WithJsonSchema({"type": "string", "enum": list(recipes())})]
+Recipe = Annotated[str, AfterValidator(_check_recipe), WithJsonSchema({"type": "string", "enum": [*recipes(), AUTO]})]
 
 
 class Accelerator(Part):
     """What runs the model."""
 
-    kind: Literal["cpu", "edgetpu", "myriad", "gpu"] = Field(
+    kind: AcceleratorKind = Field(
         default="cpu",
         description="The board's processor, a Coral Edge TPU, a Movidius Myriad X or a GPU; `litefleet targets` says "
         "what can be made for each.",
@@ -73,8 +83,50 @@ class DeviceClassSpec(Part):
         "that it can't run is refused. As new as the controller's own when it isn't given.",
     )
     accelerator: Accelerator = Accelerator()
-    variants: list[Recipe] = Field(min_length=1, description="The ladder: tried in this order until one is proven.")
+    variants: list[Recipe] = Field(
+        min_length=1,
+        description="The ladder: tried in this order until one is proven. Or [auto]: every recipe that suits the "
+        "runtime and the accelerator is tried, and of those that hold the limits the best by the objective is taken.",
+    )
+    objective: Objective | None = Field(
+        default=None,
+        description="With variants: [auto], what the best one is best in: size (the default; known as soon as a "
+        "variant is made), accuracy, or latency (as this class's boards measured it; until they have, as this "
+        "controller did where its processor is like theirs, and else size).",
+    )
     limits: Limits = Limits()
+
+    @property
+    def is_auto(self) -> bool:
+        """Whether measurement chooses, and no ladder."""
+        return self.variants == [AUTO]
+
+    @field_validator("variants")
+    @classmethod
+    def _auto_alone(cls, variants: list[str], info: ValidationInfo) -> list[str]:
+        if AUTO not in variants:
+            return variants
+        if len(variants) > 1:
+            raise FieldError(
+                "Invalid", f"{AUTO} stands alone: write [{AUTO}], or a ladder of recipes, which are tried in order"
+            )
+        runtime, accelerator = info.data.get("runtime"), info.data.get("accelerator")
+        if runtime is not None and accelerator is not None and not candidates(runtime, accelerator.kind):
+            raise FieldError(
+                "NoCandidates",
+                f"no recipe is a candidate for the runtime {runtime} on {accelerator.kind}: change one of the two, or "
+                "write a ladder of recipes",
+            )
+        return variants
+
+    @field_validator("objective")
+    @classmethod
+    def _objective_of_auto(cls, objective: Objective | None, info: ValidationInfo) -> Objective | None:
+        if objective is not None and info.data.get("variants", [AUTO]) != [AUTO]:
+            raise FieldError(
+                "Invalid", f"only variants: [{AUTO}] has an objective; a ladder's order says what is better already"
+            )
+        return objective
 
 
 class DeviceClassStatus(Status):

@@ -215,6 +215,53 @@ class Refusal(Part):
     message: str = Field(description="The reason, with the numbers.")
 
 
+class Latency(Part):
+    """How long one inference took, and where. Figures of different processors say nothing about each other."""
+
+    p50_ms: float = Field(description="Median.")
+    p99_ms: float = Field(description="99th percentile.")
+    inferences: int = Field(description="How many were measured.")
+    processor: str = Field(default="", description="Of this controller's measurement: the processor.")
+    version: str = Field(default="", description="Of boards' measurement: the ModelVersion that they ran.")
+    devices: int = Field(default=0, description="Of boards' measurement: how many boards.")
+
+
+class Candidate(Part):
+    """A recipe that was tried for a class, and what it came to."""
+
+    recipe: str = Field(description="The recipe.")
+    verdict: Literal["Picked", "Front", "Dominated", "Duplicate", "Refused"] = Field(
+        description="Picked: what the class gets. Front: no other is better in everything. Dominated: another one is. "
+        "Duplicate: the same file as another recipe's. Refused: it can't be made or doesn't hold the limits."
+    )
+    why: str = Field(default="", description="The verdict's reason, with the numbers.")
+    code: str = Field(default="", description="Stable code of a refusal.")
+    digest: Digest | None = Field(default=None, description="Digest of what was made; absent when nothing could be.")
+    size_bytes: int | None = Field(default=None, description="Size of the model's files together.")
+    agreement: float | None = Field(default=None, description="Share of samples answered as the source does.")
+    accuracy: float | None = Field(default=None, description="Accuracy on the evaluation set.")
+    activation_bytes: int | None = Field(default=None, description="Activations that are alive at once, at least.")
+    hint: Latency | None = Field(
+        default=None,
+        description="Measured by this controller, on one thread: a hint for boards with the same processor, and no "
+        "more for others.",
+    )
+    boards: Latency | None = Field(
+        default=None, description="Measured by boards of the class that ran it, or the same recipe of a version before."
+    )
+
+
+class VariantChoice(Part):
+    """Why a class that leaves the choice to measurement got its variant. Made once for a version: see ClassVariant."""
+
+    objective: Literal["latency", "size", "accuracy"] = Field(description="What the best one is best in.")
+    reason: str = Field(description="Why it is the best, with the numbers.")
+    latency_from: Literal["Boards", "Here", "Nowhere"] = Field(
+        description="Whose latencies were compared: the class's boards', this controller's, or nobody's."
+    )
+    others: list[str] = Field(default=[], description="What would be taken in its place, the best first.")
+
+
 ClassState = Literal["Pending", "Converting", "Ready", "Refused", "Failed"]
 
 
@@ -229,6 +276,12 @@ class ClassVariant(Part):
     percent: int = Field(default=0, description="How much of it is done.")
     variant: Variant | None = None
     refusals: list[Refusal] = Field(default=[], description="Rungs of the ladder that were tried and refused.")
+    candidates: list[Candidate] = Field(default=[], description="What was tried, with its figures.")
+    choice: VariantChoice | None = Field(
+        default=None,
+        description="With variants: [auto]. What boards measure later is for the next version: a version's variant "
+        "doesn't change unless the class does.",
+    )
     attempts: int = Field(default=0, description="How often it was tried.")
     class_generation: int = Field(default=0, description="Generation of the DeviceClass that this was decided for.")
 

@@ -16,6 +16,9 @@ _SUFFIX = ".yaml"
 Activations = Literal["float32", "dynamic", "int8", "int16"]
 Engine = Literal["litert", "openvino", "onnxruntime"]
 """As litefleet_protocol.runtimes names them."""
+AcceleratorKind = Literal["cpu", "edgetpu", "myriad", "gpu"]
+Objective = Literal["latency", "size", "accuracy"]
+"""What the best of several variants is best in."""
 
 
 class Weights(Struct, frozen=True, forbid_unknown_fields=True):
@@ -63,6 +66,9 @@ class Recipe(Struct, frozen=True, forbid_unknown_fields=True):
     """What goes in and out."""
     spared: Spared | None = None
     """None: every layer is quantized, whatever it costs."""
+    auto: tuple[AcceleratorKind, ...] = ()
+    """Accelerators for whose classes it is a candidate when they leave the choice to measurement (`variants: [auto]`);
+    none: made only where a ladder names it."""
 
     @property
     def needs_calibration(self) -> bool:
@@ -74,6 +80,11 @@ class Recipe(Struct, frozen=True, forbid_unknown_fields=True):
 def recipes() -> Mapping[str, Recipe]:
     """Every recipe by its name, the file's."""
     return read_recipes(files(__package__) / "recipes")
+
+
+def candidates(engine: Engine, accelerator: AcceleratorKind) -> tuple[str, ...]:
+    """The recipes among which a class with `variants: [auto]` chooses, by name."""
+    return tuple(name for name, how in recipes().items() if how.engine == engine and accelerator in how.auto)
 
 
 def read_recipes(folder: Traversable) -> Mapping[str, Recipe]:

@@ -86,7 +86,7 @@ def _type(schema: "Schema", value: Any, path: str, named: str) -> list[Cause]:
         form, got = schema.format, _GO_TYPES.get(given, "")
     if given == "number" and "integer" in wanted and not schema.format:
         got = "number"
-    causes = [_mistyped(path, named, form, got)]
+    causes = [_mistyped(path, named, form, got, _as_list(schema, value))]
     if given == "number" and schema.type == "integer":
         causes.append(_unrepresentable(schema, named))
     if len(wanted) > 1:
@@ -95,8 +95,15 @@ def _type(schema: "Schema", value: Any, path: str, named: str) -> list[Cause]:
     return causes
 
 
-def _mistyped(path: str, named: str, wanted: str, got: str) -> Cause:
-    text = f'Invalid value: "{got}": {named} in body must be of type {wanted}: "{got}"'
+def _as_list(schema: "Schema", value: Any) -> str:
+    """What to write, when one of a list's words stands where the list should."""
+    if "array" in schema.types and schema.items is not None and any(same(value, e) for e in schema.items.enum or ()):
+        return f"; write [{value}]"
+    return ""
+
+
+def _mistyped(path: str, named: str, wanted: str, got: str, hint: str = "") -> Cause:
+    text = f'Invalid value: "{got}": {named} in body must be of type {wanted}: "{got}"{hint}'
     return Cause(path, "FieldValueTypeInvalid", text, "TypeError")
 
 

@@ -47,6 +47,15 @@ class WindowRow:
     clock_untrusted: bool
 
 
+@dataclass(frozen=True, slots=True)
+class ArtifactLatency:
+    """What boards measured with one artifact."""
+
+    artifact: str
+    devices: int
+    latency_ms: Histogram
+
+
 class Telemetry(Protocol):
     """Queries. Times are the controller's clock at receipt: a board's clock decides nothing."""
 
@@ -74,4 +83,8 @@ class Telemetry(Protocol):
         before: int | None = None,
     ) -> Sequence[tuple[int, WindowRow]]:
         """The newest windows first, with their ids; `before` pages on."""
+        ...
+
+    async def latencies(self, namespace: str, slot: str, device_class: str) -> Sequence[ArtifactLatency]:
+        """What boards of a class measured lately, an entry an artifact, the one that reported last first."""
         ...

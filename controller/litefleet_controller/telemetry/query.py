@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, async_sessionmaker
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from litefleet_controller.store.database import Database
-from litefleet_controller.telemetry.interface import Aggregate, WindowRow
+from litefleet_controller.telemetry.interface import Aggregate, ArtifactLatency, WindowRow
 from litefleet_controller.telemetry.rows import ACKS, WINDOWS, unpack
 from litefleet_protocol.histogram import Histogram
 
@@ -23,6 +23,8 @@ _PORTION = 500
 _MAX_NAMES_IN_SQL = 500
 _DELETED_AT_ONCE = 5_000
 _MAX_LIMIT = 1_000
+_RECENT = 20_000
+"""Windows that a question about latencies reads at most, the newest: a fortnight of one board with one a minute."""
 
 
 class SqlTelemetry:
@@ -80,6 +82,27 @@ class SqlTelemetry:
             connection = await session.connection()
             rows = (await connection.execute(query.limit(max(1, min(limit, _MAX_LIMIT))))).all()
         return [(row.id, _window_row(row)) for row in rows]
+
+    async def latencies(self, namespace: str, slot: str, device_class: str) -> Sequence[ArtifactLatency]:
+        """See `interface.Telemetry`."""
+        w = WINDOWS.c
+        query = (
+            select(w.artifact, w.device, w.latency)
+            .where(w.namespace == namespace, w.slot == slot, w.device_class == device_class, w.count > 0)
+            .order_by(w.id.desc())
+            .limit(_RECENT)
+        )
+        boards: dict[str, set[str]] = {}
+        sums: dict[str, _HistogramSum] = {}
+        async with self._sessions() as session:
+            connection = await session.connection()
+            async with connection.stream(query) as result:
+                async for portion in result.partitions(_PORTION):
+                    for row in portion:
+                        boards.setdefault(row.artifact, set()).add(row.device)
+                        sums.setdefault(row.artifact, _HistogramSum()).add(unpack(row.latency))
+                    await asyncio.sleep(0)
+        return [ArtifactLatency(artifact, len(boards[artifact]), sums[artifact].frozen()) for artifact in sums]
 
     async def _merge(
         self, conditions: Sequence[ColumnElement[bool]], devices: Collection[str] | None

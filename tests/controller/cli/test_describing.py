@@ -31,3 +31,27 @@ def test_nothing_is_said_of_a_processor_or_of_an_older_version_without_a_target(
     assert not [
         line for target in (None, {"name": "cpu", "state": "Available"}) for line in described(target) if " on " in line
     ]
+
+
+def test_a_pick_is_said_with_its_reason_and_every_candidate() -> None:
+    candidates = [
+        {
+            "recipe": "int8", "verdict": "Picked", "why": "smallest", "sizeBytes": 2048, "agreement": 0.99,
+            "accuracy": 0.97, "activationBytes": 512, "hint": {"p50Ms": 0.05}, "boards": {"p50Ms": 1.5},
+        },
+        {"recipe": "float32", "verdict": "Dominated", "why": "float16 is smaller, and worse in nothing"},
+        {"recipe": "mixed-int8", "verdict": "Refused", "code": "CalibrationMissing", "why": "set spec.calibration"},
+    ]  # fmt: skip
+    entry = {
+        "deviceClass": "pi", "state": "Ready", "variant": {"recipe": "int8"}, "candidates": candidates,
+        "choice": {"objective": "size", "reason": "int8 is the smallest", "others": ["float16"], "latencyFrom": "Nowhere"},
+        "refusals": [{"recipe": "mixed-int8", "code": "CalibrationMissing", "message": "set spec.calibration"}],
+    }  # fmt: skip
+    body = {"kind": "ModelVersion", "metadata": {"name": "digits-v1"}, "status": {"classes": [entry]}}
+    said = [line.strip() for line in lines(body)]
+    assert "pi picked by size: int8 is the smallest" in said
+    assert "in its place, the best first: float16" in said
+    row = next(line for line in said if line.startswith("* "))
+    assert row.split() == ["*", "int8", "2.0", "KiB", "99.0%", "97.0%", "512", "B", "0.050", "1.500", "picked"]
+    assert any(line.endswith("float16 is smaller, and worse in nothing") for line in said)
+    assert len([line for line in said if "set spec.calibration" in line]) == 1

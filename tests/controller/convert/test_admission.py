@@ -11,6 +11,7 @@ from litefleet_controller.convert.interface import ConversionError, ModelFile
 from litefleet_controller.convert.runtimes import litert
 from litefleet_controller.resources.release import Release
 from litefleet_protocol.tensors import Signature, TensorSpec
+from tests.controller.convert.figures import HINT
 
 DIGEST = "sha256:" + "0" * 64
 SIGNATURE = Signature(
@@ -21,7 +22,7 @@ DYNAMIC = VariantEntry(
     files=(ModelFile("model.tflite", DIGEST, 1000),), golden=DIGEST, golden_size=10, golden_samples=4, golden_tolerance=1e-3,
     signature=SIGNATURE, operators={"CONV_2D": 5, "FULLY_CONNECTED": 1},
     operator_versions={"CONV_2D": 5, "FULLY_CONNECTED": 12}, traits=(), arena_bytes=500, agreement=0.98, accuracy=0.96,
-    source_accuracy=0.97, evaluated=400, classes=10, toolchain={},
+    source_accuracy=0.97, evaluated=400, classes=10, toolchain={}, hint=HINT,
 )  # fmt: skip
 HALVES = msgspec.structs.replace(
     DYNAMIC, operator_versions={"CONV_2D": 1, "DEQUANTIZE": 3}, traits=("float16-convolution",)

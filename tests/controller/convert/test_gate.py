@@ -7,13 +7,14 @@ from litefleet_controller.convert.cache import VariantEntry
 from litefleet_controller.convert.gate import judge
 from litefleet_controller.convert.interface import ModelFile, ParityLimits
 from litefleet_protocol.tensors import Signature
+from tests.controller.convert.figures import HINT
 
 DIGEST = "sha256:" + "0" * 64
 GOOD = VariantEntry(
     files=(ModelFile("model.tflite", DIGEST, 1000),), golden=DIGEST, golden_size=10, golden_samples=4,
     golden_tolerance=1e-3, signature=Signature(inputs=(), outputs=()), operators={}, operator_versions={}, traits=(),
     arena_bytes=500, agreement=0.98, accuracy=0.96,
-    source_accuracy=0.97, evaluated=400, classes=10, toolchain={},
+    source_accuracy=0.97, evaluated=400, classes=10, toolchain={}, hint=HINT,
 )  # fmt: skip
 LIMITS = ParityLimits(min_agreement=0.95, max_accuracy_drop=0.02)
 

@@ -25,6 +25,7 @@ from litefleet_controller.resources.recipe import recipes
 from litefleet_controller.resources.release import Release, parse_release
 from litefleet_protocol.tensors import Signature
 from tests.controller.convert.conftest import Workshop
+from tests.controller.convert.figures import HINT
 from tests.controller.convert.frozen import frozen, images, ranges
 from tests.controller.convert.probes import NAMES, write_probes
 
@@ -91,7 +92,7 @@ def admitted(recipe: str, model: bytes) -> RefusedRung | None:
     entry = VariantEntry(
         files=(ModelFile("model.tflite", "", len(model)),), golden="", golden_size=0, golden_samples=0, golden_tolerance=0,
         signature=Signature(inputs=(), outputs=()), operators={}, operator_versions=needed_versions(parsed),
-        traits=traits(parsed), arena_bytes=0, agreement=1, accuracy=1, source_accuracy=1, evaluated=1, classes=10, toolchain={},
+        traits=traits(parsed), arena_bytes=0, agreement=1, accuracy=1, source_accuracy=1, evaluated=1, classes=10, toolchain={}, hint=HINT,
     )  # fmt: skip
     return admit(recipe, entry, Board("armv7", runtime_version=OLD))
 

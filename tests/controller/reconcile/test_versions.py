@@ -21,6 +21,7 @@ from litefleet_controller.reconcile.interface import Request
 from litefleet_controller.reconcile.models import ModelReconciler
 from litefleet_controller.reconcile.versions import TRIES, ModelVersionReconciler
 from litefleet_controller.store.interface import Key, Patch
+from litefleet_controller.telemetry.query import SqlTelemetry
 from litefleet_protocol.limits import MAX_GOLDEN_BYTES
 from litefleet_protocol.tensors import Signature, TensorSpec
 from tests.controller.reconcile.conftest import World
@@ -73,7 +74,8 @@ async def reconciler(world: World, converter: Scripted, tmp_path) -> ModelVersio
     await world.create("Device", "gw-1", {"class": "gateway"})
     await world.model()
     await ModelReconciler(world.objects, world.blobs, world.clock).reconcile(Request("default", "digits"))
-    return ModelVersionReconciler(world.objects, world.events, converter, artifacts, world.clock)
+    telemetry = SqlTelemetry(world.database.sessions)
+    return ModelVersionReconciler(world.objects, world.events, converter, artifacts, telemetry, world.clock)
 
 
 async def classes(world: World) -> dict[str, dict]:

@@ -8,7 +8,8 @@ import pytest
 
 from litefleet_controller.resources.device import DeviceClassSpec, DeviceClassStatus
 from litefleet_controller.resources.modelcheck import model_check
-from litefleet_controller.resources.recipe import Recipe, read_recipes, recipes
+from litefleet_controller.resources.recipe import Recipe, candidates, read_recipes, recipes
+from litefleet_controller.resources.registry import DEVICE_CLASS
 
 PAGE = Path(__file__).parents[3] / "docs" / "recipes.md"
 
@@ -68,3 +69,49 @@ def test_every_engine_has_a_ladder_that_its_classes_take() -> None:
     for engine in ("litert", "openvino", "onnxruntime"):
         ladder = [name for name, recipe in recipes().items() if recipe.engine == engine]
         assert model_check(DeviceClassSpec, DeviceClassStatus)("spec", {"runtime": engine, "variants": ladder}) == []
+
+
+def causes(**spec: object) -> list[tuple[str, str, str]]:
+    return [(c.field, c.code, c.message) for c in DEVICE_CLASS.check("spec", spec)] if DEVICE_CLASS.check else []
+
+
+def test_a_class_may_leave_the_choice_to_measurement() -> None:
+    assert causes(variants=["auto"]) == []
+    assert causes(variants=["auto"], objective="latency") == []
+
+
+@pytest.mark.parametrize(
+    ("spec", "field", "code", "says"),
+    [
+        ({"variants": ["auto", "int8"]}, "spec.variants", "Invalid", "auto stands alone: write [auto], or a ladder"),
+        ({"variants": ["int8"], "objective": "size"}, "spec.objective", "Invalid", "only variants: [auto] has an objective"),
+        ({"variants": ["auto"], "objective": "speed"}, "spec.objective", "NotSupported", "'latency', 'size' or 'accuracy'"),
+        (
+            {"variants": ["auto"], "runtime": "openvino", "accelerator": {"kind": "edgetpu"}},
+            "spec.variants",
+            "NoCandidates",
+            "no recipe is a candidate for the runtime openvino on edgetpu",
+        ),
+    ],
+)  # fmt: skip
+def test_an_auto_that_can_not_be_meant_is_refused_with_its_place(
+    spec: dict[str, object], field: str, code: str, says: str
+) -> None:
+    ((found, with_code, message),) = causes(**spec)
+    assert (found, with_code) == (field, code)
+    assert says in message
+
+
+def test_auto_without_its_brackets_is_told_how_to_write_it() -> None:
+    body = {"apiVersion": "litefleet.dev/v1alpha1", "kind": "DeviceClass", "metadata": {"name": "pi"}}
+    (cause,) = DEVICE_CLASS.schema.validate({**body, "spec": {"variants": "auto"}})
+    assert (cause.field, cause.code) == ("spec.variants", "TypeError")
+    assert cause.message.endswith('must be of type array: "string"; write [auto]')
+
+
+def test_candidates_suit_the_runtime_and_the_accelerator() -> None:
+    assert candidates("litert", "edgetpu") == ("int8",)
+    assert "int16x8" not in candidates("litert", "cpu")
+    assert {"float32", "float16", "dynamic-int8", "int8", "mixed-int8"} <= set(candidates("litert", "cpu"))
+    assert candidates("openvino", "myriad") == ("openvino-float16",)
+    assert all(recipes()[name].engine == "onnxruntime" for name in candidates("onnxruntime", "cpu"))

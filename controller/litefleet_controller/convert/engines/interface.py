@@ -4,6 +4,7 @@ An engine's libraries are imported when its recipe is asked for: a worker that m
 another engine.
 """
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
@@ -74,6 +75,26 @@ def form(engine: Engine) -> Form:
 
             return OnnxForm()
     raise ValueError(engine)
+
+
+class Timed:
+    """A runner that notes how long each inference took, float32 to float32. Implements `Runner`."""
+
+    def __init__(self, runner: Runner) -> None:
+        self._runner = runner
+        self.seconds: list[float] = []
+
+    @property
+    def signature(self) -> Signature:
+        """The runner's."""
+        return self._runner.signature
+
+    def infer(self, sample: Floats) -> list[Floats]:
+        """Run one input."""
+        begun = time.perf_counter()
+        outputs = self._runner.infer(sample)
+        self.seconds.append(time.perf_counter() - begun)
+        return outputs
 
 
 def classes(runner: Runner) -> int:

@@ -1,0 +1,52 @@
+"""What a class's variant was chosen from, as people read it: for `describe` and `model report`."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from litefleet_controller.cli.printing import columns, number, percent, size
+
+Json = dict[str, Any]
+PICKED = "*"
+_HEADERS = ["", "Recipe", "Size", "Agreement", "Accuracy", "Activations", "Here ms", "Boards ms", "Verdict"]
+
+
+def candidate_lines(entry: Json) -> Iterator[str]:
+    """Of an entry of a ModelVersion's `status.classes` whose variant was picked by measurement; nothing of others."""
+    choice = entry.get("choice")
+    if not choice:
+        return
+    yield f"{entry['deviceClass']} picked by {choice['objective']}: {choice['reason']}"
+    if choice.get("others"):
+        yield f"  in its place, the best first: {', '.join(choice['others'])}"
+    yield from (f"  {line}" for line in candidate_table(entry.get("candidates") or []))
+
+
+def candidate_table(candidates: list[Json]) -> list[str]:
+    """One line a candidate; latencies are medians, `Here` those of the converting machine."""
+    return columns(_HEADERS, [_row(c) for c in candidates])
+
+
+def _row(c: Json) -> tuple[object, ...]:
+    return (
+        PICKED if c["verdict"] == "Picked" else "",
+        c["recipe"],
+        size(c.get("sizeBytes")),
+        percent(c.get("agreement")),
+        percent(c.get("accuracy")),
+        size(c.get("activationBytes")),
+        number((c.get("hint") or {}).get("p50Ms"), 3),
+        number((c.get("boards") or {}).get("p50Ms"), 3),
+        verdict(c),
+    )
+
+
+def verdict(c: Json) -> str:
+    """A candidate's verdict with its reason; the picked one's stands above the table already."""
+    match c["verdict"]:
+        case "Picked":
+            return "picked"
+        case "Front":
+            return "on the front"
+        case "Refused":
+            return f"refused: {c.get('code', '')}: {c.get('why', '')}"
+    return str(c.get("why", ""))
