@@ -11,8 +11,8 @@ import msgspec
 from msgspec import Struct
 
 from litefleet_controller.convert.interface import ParityLimits, RecipeName
-from litefleet_controller.convert.sandbox.enter import Containment
 from litefleet_controller.convert.latency import Hint
+from litefleet_controller.convert.sandbox.enter import Containment
 from litefleet_controller.convert.targets.compilation import Compilation
 from litefleet_controller.convert.targets.interface import TargetName
 from litefleet_controller.convert.targets.prediction import Prediction
