@@ -91,8 +91,21 @@ def _variants(classes: list[Json]) -> list[str]:
             for r in c.get("refusals") or []
         ]
         + [line for c in classes for line in candidate_lines(c)]
+        + [line for c in classes for line in _pruning(c["deviceClass"], (c.get("variant") or {}).get("pruning") or {})]
         + [line for c in classes for line in _target(c["deviceClass"], (c.get("variant") or {}).get("target") or {})]
     )
+
+
+def _pruning(device_class: str, pruning: Json) -> Iterator[str]:
+    """What pruning took away, and what that saved."""
+    if not pruning:
+        return
+    how = f"after {pruning['epochs']} epochs" if pruning.get("epochs") else "at once, without training"
+    yield f"{device_class} pruned ({pruning['method']}): {percent(pruning['sparsity'])} of the weights gone, {how}"
+    if plain := pruning.get("unpruned"):
+        sizes = size(pruning["compressedBytes"]), size(plain["compressedBytes"])
+        change = f"{pruning['accuracyChange'] * 100:+.1f} points"
+        yield f"  compressed {sizes[0]} against {sizes[1]} of {plain['recipe']}; accuracy {change}"
 
 
 def _target(device_class: str, target: Json) -> Iterator[str]:

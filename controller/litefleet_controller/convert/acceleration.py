@@ -13,9 +13,8 @@ from msgspec import Struct
 
 from litefleet_controller.artifacts.interface import Blobs
 from litefleet_controller.convert.cache import Entry, EntryFolder, RefusalEntry
-from litefleet_controller.convert.interface import ConversionError
+from litefleet_controller.convert.handover import Listener, adopt, unasked
 from litefleet_controller.convert.pool import WorkerPool
-from litefleet_controller.convert.rungs import Listener, adopt
 from litefleet_controller.convert.targets.compilation import Compilation
 from litefleet_controller.convert.targets.edgetpu import compiler
 from litefleet_controller.convert.targets.interface import Targeted, TargetName, Tools
@@ -108,7 +107,7 @@ class Acceleration:
                 if isinstance(done, Refused):
                     return RefusalEntry(code=done.code, message=done.message)
                 if not isinstance(done, Accelerated):
-                    raise ConversionError("WorkerCrashed", "the worker answers what wasn't asked", final=False)
+                    raise unasked()
                 made, size = None, 0
                 if done.compilation is not None:
                     made, size = await adopt(self._blobs, Path(folder) / COMPILED_FILE)

@@ -13,9 +13,16 @@ import msgspec
 from msgspec import Struct
 
 from litefleet_controller.artifacts.durable import write_file
-from litefleet_controller.convert.interface import ModelFile, ParityLimits, RecipeName, SourceFormat
+from litefleet_controller.convert.interface import (
+    ModelFile,
+    ParityLimits,
+    RecipeName,
+    SourceFormat,
+    TrainingSet,
+)
 from litefleet_controller.convert.latency import Hint
-from litefleet_controller.resources.recipe import Recipe
+from litefleet_controller.convert.pruning.report import Pruned, PrunedVariant
+from litefleet_controller.resources.recipe import Pruning, Recipe
 from litefleet_protocol.tensors import Preprocess, Signature
 
 
@@ -57,6 +64,31 @@ class FrozenEntry(Entry, frozen=True, kw_only=True):
         return self.model, self.answers
 
 
+class PrunedKey(Struct, frozen=True, kw_only=True):
+    """What decides a pruned model: nothing of how it is quantized, so recipes that prune alike share it."""
+
+    model: str
+    """Digest of the source's frozen file."""
+    source: str
+    source_format: SourceFormat
+    preprocess: Preprocess
+    pruning: Pruning
+    training: TrainingSet | None
+    toolchain: dict[str, str]
+
+
+class PrunedEntry(Entry, frozen=True, kw_only=True, tag="pruned"):
+    """A pruned model, frozen."""
+
+    model: str
+    pruned: Pruned
+
+    @property
+    def blobs(self) -> tuple[str, ...]:
+        """See Entry."""
+        return (self.model,)
+
+
 class RangesKey(Struct, frozen=True, kw_only=True):
     """What decides how far activations reach: no recipe, since all of them share it."""
 
@@ -90,6 +122,8 @@ class VariantKey(Struct, frozen=True, kw_only=True):
     calibration_samples: int
     goal: ParityLimits | None = None
     """What the recipe works towards, if it does; sizes are left out."""
+    training: TrainingSet | None = None
+    """For the recipes that prune."""
     toolchain: dict[str, str] = {}
     """What the recipe's engine needs beside the tools that froze the source."""
 
@@ -118,6 +152,7 @@ class VariantEntry(Entry, frozen=True, kw_only=True, tag="variant"):
     """Measured once, when it was made: who finds the entry again gets the same figure."""
     toolchain: dict[str, str]
     notes: tuple[str, ...] = ()
+    pruned: PrunedVariant | None = None
 
     @property
     def size(self) -> int:
@@ -140,7 +175,7 @@ class RefusalEntry(Entry, frozen=True, kw_only=True, tag="refusal"):
 _encoder = msgspec.json.Encoder(order="deterministic")
 
 
-def key_hash(key: FrozenKey | RangesKey | VariantKey) -> str:
+def key_hash(key: FrozenKey | PrunedKey | RangesKey | VariantKey) -> str:
     """The name of an entry."""
     return hashlib.sha256(_encoder.encode([type(key).__name__, key])).hexdigest()
 

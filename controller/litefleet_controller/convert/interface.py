@@ -12,6 +12,7 @@ from msgspec import Struct
 
 from litefleet_controller.convert.choice import Place
 from litefleet_controller.convert.latency import Hint, Seen
+from litefleet_controller.convert.pruning.report import PrunedVariant
 from litefleet_controller.convert.targets.interface import Targeted, TargetName
 from litefleet_controller.resources.recipe import Engine, Objective
 from litefleet_protocol.tensors import Postprocess, Preprocess, Signature
@@ -35,6 +36,16 @@ class ParityLimits:
         return agreement >= self.min_agreement and drop <= self.max_accuracy_drop
 
 
+class TrainingSet(Struct, frozen=True):
+    """What a pruned model is trained further on."""
+
+    digest: str
+    """Of an .npz with `x` (before pre-processing) and `y` (class numbers)."""
+    samples: int
+    epochs: int | None = None
+    """None: as many as the recipe says."""
+
+
 @dataclass(frozen=True, slots=True)
 class ConversionRequest:
     """Everything that decides the outcome. What decides a variant's bytes is in the cache's key: see VariantKey."""
@@ -53,6 +64,7 @@ class ConversionRequest:
     calibration_samples: int = 100
     source_signature: str | None = None
     """Of a SavedModel; None for serving_default, or the only one."""
+    training: TrainingSet | None = None
     preprocess: Preprocess = Preprocess()  # noqa: RUF009 - frozen
     postprocess: Postprocess = Postprocess()  # noqa: RUF009 - frozen
     threads: int = 1
@@ -122,6 +134,7 @@ class Made:
     notes: tuple[str, ...] = ()
     """What was decided while it was made, a sentence each."""
     engine: Engine = "litert"
+    pruned: PrunedVariant | None = None
     target: Targeted | None = None
     """What was made of it, or foretold, for the class's accelerator; a compiled file is in `files` already, while
     agreement, accuracy and golden samples are those of the file that it was compiled from."""
@@ -200,7 +213,7 @@ class Progress:
     """How far a request is."""
 
     stage: str
-    """queued, loading, checking, freezing, calibrating, quantizing or converting, comparing, evaluating."""
+    """queued, loading, checking, freezing, pruning, calibrating, quantizing or converting, comparing, evaluating."""
     percent: int
     recipe: str = ""
 

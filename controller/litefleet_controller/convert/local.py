@@ -19,6 +19,7 @@ from litefleet_controller.convert.admission import Board, admit, board_of, check
 from litefleet_controller.convert.cache import FrozenKey, RefusalEntry, VariantEntry, VariantKey
 from litefleet_controller.convert.choice import Choice
 from litefleet_controller.convert.gate import judge
+from litefleet_controller.convert.handover import Listener
 from litefleet_controller.convert.interface import (
     ConversionRequest,
     Made,
@@ -28,16 +29,18 @@ from litefleet_controller.convert.interface import (
     Progress,
     RecipeName,
     RefusedRung,
+    TrainingSet,
 )
 from litefleet_controller.convert.limits import PoolLimits
 from litefleet_controller.convert.pool import WorkerPool
-from litefleet_controller.convert.rungs import Listener, Rungs
+from litefleet_controller.convert.pruning.plan import is_trained
+from litefleet_controller.convert.rungs import Rungs
 from litefleet_controller.convert.targets.interface import Targeted, Tools
 from litefleet_controller.convert.targets.tools import InstalledTools
 from litefleet_controller.convert.tasks import CALIBRATION_MISSING, RungError, Stage
 from litefleet_controller.convert.toolchain import engine_toolchain, installed_toolchain
 from litefleet_controller.convert.weighing import Attempt, best, pick_of, refused_latency, weighed
-from litefleet_controller.resources.recipe import Objective, recipes
+from litefleet_controller.resources.recipe import Objective, Recipe, recipes
 
 
 class LocalConverter:
@@ -215,8 +218,15 @@ def _key(
         calibration=request.calibration if how.needs_calibration else None,
         calibration_samples=request.calibration_samples if how.needs_calibration else 0,
         goal=_parity(request.limits) if how.spared else None,
+        training=_training(request, how),
         toolchain=engine,
     )
+
+
+def _training(request: ConversionRequest, how: Recipe) -> TrainingSet | None:
+    if how.pruning is None or not is_trained(request.source_format, has_training=bool(request.training)):
+        return None
+    return request.training
 
 
 def _refused_target(
@@ -268,5 +278,6 @@ def _made(recipe: RecipeName, entry: VariantEntry, *, seconds: float, is_cached:
         cached=is_cached,
         arena_bytes=entry.arena_bytes,
         notes=entry.notes,
+        pruned=entry.pruned,
         engine=recipes()[recipe].engine,
     )

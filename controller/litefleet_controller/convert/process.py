@@ -29,6 +29,7 @@ from litefleet_controller.convert.tasks import (
     Calibrated,
     Failed,
     Frozen,
+    PrunedModel,
     Refused,
     Reply,
     Stage,
@@ -51,7 +52,7 @@ _OWN_FAULTS = frozenset({signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SI
 
 _STARTING = "starting"
 
-Done = Frozen | Calibrated | Variant | Accelerated | Refused
+Done = Frozen | PrunedModel | Calibrated | Variant | Accelerated | Refused
 
 
 def scrubbed_environment(environment: Mapping[str, str], scratch: Path) -> dict[str, str]:

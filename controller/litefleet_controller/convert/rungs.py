@@ -4,23 +4,20 @@ The part of LocalConverter that touches blobs, cache and workers; it knows nothi
 """
 
 import asyncio
-import os
 import tempfile
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
 import msgspec
 from msgspec import Struct
 
-from litefleet_controller.artifacts.errors import BlobCorruptError, BlobError, BlobNotFoundError
 from litefleet_controller.artifacts.interface import Blobs
 from litefleet_controller.convert.cache import (
-    Entry,
     EntryFolder,
     FrozenEntry,
     FrozenKey,
+    PrunedEntry,
+    PrunedKey,
     RangesEntry,
     RangesKey,
     RefusalEntry,
@@ -29,8 +26,11 @@ from litefleet_controller.convert.cache import (
     key_hash,
 )
 from litefleet_controller.convert.flights import Flights
-from litefleet_controller.convert.interface import ConversionError, ModelFile
+from litefleet_controller.convert.handover import Listener, adopt, local, remembered, unasked, within
+from litefleet_controller.convert.interface import ModelFile
 from litefleet_controller.convert.pool import WorkerPool
+from litefleet_controller.convert.pruning.report import PrunedVariant, Unpruned
+from litefleet_controller.convert.prunings import Prunings
 from litefleet_controller.convert.tasks import (
     ANSWERS_FILE,
     FROZEN_FILE,
@@ -46,12 +46,9 @@ from litefleet_controller.convert.tasks import (
     Task,
     Variant,
 )
-from litefleet_controller.resources.recipe import Recipe
+from litefleet_controller.resources.recipe import Recipe, recipes
 from litefleet_protocol.runtimes import GOLDEN_FILE, MODEL_FILES
 
-Listener = Callable[[Stage], None]
-E = TypeVar("E", bound=Entry)
-_MAX_MADE_BYTES = 1024**3
 _MAX_NOTES, _MAX_NOTE, _MAX_NAME = 16, 1000, 120
 """Sentences, their characters, a processor's name's: they go into a status, and a worker's word is no limit."""
 
@@ -77,6 +74,7 @@ class Rungs:
         self._ranges: EntryFolder[RangesEntry | RefusalEntry] = EntryFolder(
             cache / "ranges", RangesEntry | RefusalEntry
         )
+        self._prunings = Prunings(blobs, cache, pool)
         self._freezing: Flights[FrozenEntry, Stage] = Flights()
         self._calibrating: Flights[RangesEntry | RefusalEntry, Stage] = Flights()
         self._quantizing: Flights[Rung, Stage] = Flights()
@@ -87,34 +85,25 @@ class Rungs:
         Raises: ConversionError.
         """
         name = key_hash(key)
-        if (entry := await self._remembered(self._variants, name)) is not None:
+        if (entry := await remembered(self._variants, self._blobs, name)) is not None:
             return Rung(entry, is_cached=True)
         listener(Stage(stage="queued", percent=0))
         return await self._quantizing.join(name, lambda tell: self._quantize(key, name, tell), listener)
 
-    async def _remembered(self, folder: EntryFolder[E], name: str) -> E | None:
-        entry = await asyncio.to_thread(folder.read, name)
-        if entry is None:
-            return None
-        for digest in entry.blobs:
-            if await self._blobs.size(digest) is None:
-                return None
-        return entry
-
     async def _freeze(self, key: FrozenKey, tell: Listener) -> FrozenEntry:
         name = key_hash(key)
-        if (entry := await self._remembered(self._frozen, name)) is not None:
+        if (entry := await remembered(self._frozen, self._blobs, name)) is not None:
             return entry
         return await self._freezing.join(name, lambda tell: self._freeze_now(key, name, tell), tell)
 
     async def _freeze_now(self, key: FrozenKey, name: str, tell: Listener) -> FrozenEntry:
-        source = await self._local(key.source, "source")
-        evaluation = await self._local(key.evaluation, "evaluation set")
+        source = await local(self._blobs, key.source, "source")
+        evaluation = await local(self._blobs, key.evaluation, "evaluation set")
         async with self._pool.worker(Inspect if key.source_format == "tflite" else Freeze) as worker:
             with tempfile.TemporaryDirectory(dir=worker.scratch) as folder:
                 done = await worker.ask(_freezing(key, folder, str(source), str(evaluation)), tell)
                 if not isinstance(done, Frozen):
-                    raise ConversionError("WorkerCrashed", "the worker answers what wasn't asked", final=False)
+                    raise unasked()
                 entry = FrozenEntry(
                     model=(await adopt(self._blobs, Path(folder) / FROZEN_FILE))[0],
                     answers=(await adopt(self._blobs, Path(folder) / ANSWERS_FILE))[0],
@@ -126,13 +115,13 @@ class Rungs:
 
     async def _calibrate(self, key: RangesKey, tell: Listener) -> RangesEntry | RefusalEntry:
         name = key_hash(key)
-        if (entry := await self._remembered(self._ranges, name)) is not None:
+        if (entry := await remembered(self._ranges, self._blobs, name)) is not None:
             return entry
         return await self._calibrating.join(name, lambda tell: self._calibrate_now(key, name, tell), tell)
 
     async def _calibrate_now(self, key: RangesKey, name: str, tell: Listener) -> RangesEntry | RefusalEntry:
-        model = await self._local(key.model, "frozen model")
-        calibration = await self._local(key.calibration, "calibration set")
+        model = await local(self._blobs, key.model, "frozen model")
+        calibration = await local(self._blobs, key.calibration, "calibration set")
         entry: RangesEntry | RefusalEntry
         async with self._pool.worker(Quantize) as worker:
             with tempfile.TemporaryDirectory(dir=worker.scratch) as folder:
@@ -150,22 +139,47 @@ class Rungs:
                         ranges, _ = await adopt(self._blobs, Path(folder) / RANGES_FILE)
                         entry = RangesEntry(ranges=ranges, samples=samples)
                     case _:
-                        raise ConversionError("WorkerCrashed", "the worker answers what wasn't asked", final=False)
+                        raise unasked()
         await asyncio.to_thread(self._ranges.write, name, entry)
         return entry
 
     async def _quantize(self, key: VariantKey, name: str, tell: Listener) -> Rung:
-        frozen = await self._freeze(key.frozen, tell)
-        model, answers = await self._local(frozen.model, "frozen model"), await self._local(frozen.answers, "answers")
-        evaluation = await self._local(key.frozen.evaluation, "evaluation set")
+        frozen = await self._freeze(key.frozen, tell if key.how.pruning is None else within(tell, 0, 25))
+        if key.how.pruning is None or frozen.recipe != "float32":
+            return await self._quantize_from(_Base(frozen.model), frozen, key, name, tell)
+        unpruned = await self._unpruned(key, within(tell, 10, 20))
+        entry = await self._prunings.make(_pruned_key(key, frozen), within(tell, 20, 80))
+        if isinstance(entry, RefusalEntry):
+            return Rung(entry, is_cached=False)
+        return await self._quantize_from(_Base(entry.model, entry, unpruned), frozen, key, name, within(tell, 60, 100))
+
+    async def _unpruned(self, key: VariantKey, tell: Listener) -> VariantEntry | None:
+        """What a pruned variant is compared with: often on the ladder behind it anyway."""
+        if key.how.unpruned is None:
+            return None
+        plain = msgspec.structs.replace(
+            key,
+            recipe=key.how.unpruned,
+            how=msgspec.structs.replace(recipes()[key.how.unpruned], auto=()),
+            training=None,
+        )
+        rung = await self.make(plain, tell)
+        return rung.entry if isinstance(rung.entry, VariantEntry) else None
+
+    async def _quantize_from(
+        self, base: "_Base", frozen: FrozenEntry, key: VariantKey, name: str, tell: Listener
+    ) -> Rung:
+        model = await local(self._blobs, base.model, "frozen model")
+        answers = await local(self._blobs, frozen.answers, "answers")
+        evaluation = await local(self._blobs, key.frozen.evaluation, "evaluation set")
         ranges = calibration = None
         if key.calibration is not None and frozen.recipe == "float32":
-            measured = await self._calibrate(_ranges_key(key, frozen, key.calibration), tell)
+            measured = await self._calibrate(_ranges_key(key, base.model, key.calibration), tell)
             if isinstance(measured, RefusalEntry):
                 return Rung(measured, is_cached=False)
-            ranges = await self._local(measured.ranges, "calibration's result")
+            ranges = await local(self._blobs, measured.ranges, "calibration's result")
             if key.goal is not None:
-                calibration = await self._local(key.calibration, "calibration set")
+                calibration = await local(self._blobs, key.calibration, "calibration set")
         async with self._pool.worker(_kind(key.how)) as worker:
             with tempfile.TemporaryDirectory(dir=worker.scratch) as folder:
                 task = Quantize(
@@ -180,16 +194,23 @@ class Rungs:
                     calibration=str(calibration) if calibration else None,
                     calibration_samples=key.calibration_samples,
                     goal=key.goal,
+                    unpruned=await self._files(base),
                 )
-                entry = await self._entry(await worker.ask(task, tell), Path(folder), key)
+                entry = await self._entry(await worker.ask(task, tell), Path(folder), key, base)
         await asyncio.to_thread(self._variants.write, name, entry)
         return Rung(entry, is_cached=False)
 
-    async def _entry(self, done: Struct, folder: Path, key: VariantKey) -> VariantEntry | RefusalEntry:
+    async def _files(self, base: "_Base") -> tuple[str, ...] | None:
+        if base.pruned is None:
+            return None
+        files = base.unpruned.files if base.unpruned is not None else ()
+        return tuple([str(await local(self._blobs, file.digest, "unpruned variant")) for file in files])
+
+    async def _entry(self, done: Struct, folder: Path, key: VariantKey, base: "_Base") -> VariantEntry | RefusalEntry:
         if isinstance(done, Refused):
             return RefusalEntry(code=done.code, message=done.message)
         if not isinstance(done, Variant):
-            raise ConversionError("WorkerCrashed", "the worker answers what wasn't asked", final=False)
+            raise unasked()
         files = [ModelFile(name, *await adopt(self._blobs, folder / name)) for name in MODEL_FILES[key.how.engine]]
         golden, golden_size = await adopt(self._blobs, folder / GOLDEN_FILE)
         return VariantEntry(
@@ -210,39 +231,62 @@ class Rungs:
             classes=done.classes,
             hint=msgspec.structs.replace(done.hint, processor=done.hint.processor[:_MAX_NAME]),
             toolchain=key.frozen.toolchain | key.toolchain,
-            notes=tuple(note[:_MAX_NOTE] for note in done.notes[:_MAX_NOTES]),
+            notes=_notes(done, base),
+            pruned=_saved(done, key, base),
         )
 
-    async def _local(self, digest: str, what: str) -> Path:
-        """A blob as a file for a worker.
 
-        Raises:
-            ConversionError: `NotFound`, or `DigestMismatch` when the disk has damaged it.
-        """
-        try:
-            return await self._blobs.local_path(digest)
-        except BlobNotFoundError as e:
-            raise ConversionError("NotFound", f"the {what} isn't there: {e}", final=True) from e
-        except BlobCorruptError as e:
-            raise ConversionError("DigestMismatch", f"the {what} is damaged: {e}", final=True) from e
+@dataclass(frozen=True, slots=True)
+class _Base:
+    """What is quantized."""
+
+    model: str
+    """Digest of a frozen file: the source's own or the pruned one."""
+    pruned: PrunedEntry | None = None
+    unpruned: VariantEntry | None = None
 
 
-async def adopt(blobs: Blobs, path: Path) -> tuple[str, int]:
-    """A file that a worker made as a blob; digest and size.
-
-    Raises:
-        ConversionError: `StorageFailed`.
-    """
-    try:
-        data = await asyncio.to_thread(_read_plain_file, path)
-        return await blobs.put(data), len(data)
-    except (OSError, BlobError) as e:
-        raise ConversionError("StorageFailed", f"{path.name} can't be kept: {e}", final=False) from e
+def _notes(done: Variant, base: _Base) -> tuple[str, ...]:
+    notes = (base.pruned.pruned.note, *done.notes) if base.pruned is not None else done.notes
+    return tuple(note[:_MAX_NOTE] for note in notes[:_MAX_NOTES])
 
 
-def _ranges_key(key: VariantKey, frozen: FrozenEntry, calibration: str) -> RangesKey:
-    return RangesKey(
+def _saved(done: Variant, key: VariantKey, base: _Base) -> PrunedVariant | None:
+    if base.pruned is None or done.compressed is None:
+        return None
+    plain = base.unpruned
+    return PrunedVariant(
+        pruned=base.pruned.pruned,
+        compressed=done.compressed[0],
+        unpruned=Unpruned(
+            recipe=key.how.unpruned or "",
+            size=plain.size,
+            compressed=done.compressed[1],
+            agreement=plain.agreement,
+            accuracy=plain.accuracy,
+        )
+        if plain is not None
+        else None,
+    )
+
+
+def _pruned_key(key: VariantKey, frozen: FrozenEntry) -> PrunedKey:
+    if key.how.pruning is None:
+        raise AssertionError("only what prunes gets here")
+    return PrunedKey(
         model=frozen.model,
+        source=key.frozen.source,
+        source_format=key.frozen.source_format,
+        preprocess=key.frozen.preprocess,
+        pruning=key.how.pruning,
+        training=key.training,
+        toolchain=key.frozen.toolchain,
+    )
+
+
+def _ranges_key(key: VariantKey, model: str, calibration: str) -> RangesKey:
+    return RangesKey(
+        model=model,
         preprocess=key.frozen.preprocess,
         calibration=calibration,
         calibration_samples=key.calibration_samples,
@@ -266,11 +310,3 @@ def _freezing(key: FrozenKey, folder: str, source: str, evaluation: str) -> Free
         evaluation=evaluation,
         preprocess=key.preprocess,
     )
-
-
-def _read_plain_file(path: Path) -> bytes:
-    """The content of a file that a worker, which isn't trusted, says it made: no link to something else."""
-    with os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
-        if os.fstat(file.fileno()).st_size > _MAX_MADE_BYTES:
-            raise OSError(f"more than {_MAX_MADE_BYTES} bytes")
-        return file.read()

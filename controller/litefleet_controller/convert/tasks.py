@@ -10,13 +10,14 @@ from typing import BinaryIO, Literal
 import msgspec
 from msgspec import Struct
 
-from litefleet_controller.convert.interface import ParityLimits, RecipeName
+from litefleet_controller.convert.interface import ParityLimits, RecipeName, SourceFormat, TrainingSet
 from litefleet_controller.convert.latency import Hint
+from litefleet_controller.convert.pruning.report import Pruned
 from litefleet_controller.convert.sandbox.enter import Containment
 from litefleet_controller.convert.targets.compilation import Compilation
 from litefleet_controller.convert.targets.interface import TargetName
 from litefleet_controller.convert.targets.prediction import Prediction
-from litefleet_controller.resources.recipe import Recipe
+from litefleet_controller.resources.recipe import Pruning, Recipe
 from litefleet_protocol.tensors import Preprocess, Signature
 
 MAX_FRAME_BYTES = 4 * 1024 * 1024
@@ -52,6 +53,21 @@ class Inspect(Struct, frozen=True, kw_only=True, tag="inspect"):
     preprocess: Preprocess
 
 
+class Prune(Struct, frozen=True, kw_only=True, tag="prune"):
+    """Make FROZEN_FILE of the model with fewer weights: once for all recipes that prune alike."""
+
+    folder: str
+    source: str
+    source_format: SourceFormat
+    frozen: str
+    """What a Freeze or an Inspect made of the source."""
+    preprocess: Preprocess
+    pruning: Pruning
+    training: str | None
+    """The file of `trained_on`."""
+    trained_on: TrainingSet | None
+
+
 class Calibrate(Struct, frozen=True, kw_only=True, tag="calibrate"):
     """Make RANGES_FILE of what a Freeze or an Inspect made: once for all recipes that need it."""
 
@@ -80,6 +96,8 @@ class Quantize(Struct, frozen=True, kw_only=True, tag="quantize"):
     """For the recipes that compare layers."""
     calibration_samples: int
     goal: ParityLimits | None
+    unpruned: tuple[str, ...] | None = None
+    """The files of the variant that a pruned one is compared with; none where nothing was pruned."""
 
 
 class Accelerate(Struct, frozen=True, kw_only=True, tag="accelerate"):
@@ -108,6 +126,12 @@ class Frozen(Struct, frozen=True, kw_only=True, tag="frozen"):
     """What the source is the result of already; other recipes can be made of float32 only."""
 
 
+class PrunedModel(Struct, frozen=True, kw_only=True, tag="pruned"):
+    """A Prune is done."""
+
+    pruned: Pruned
+
+
 class Calibrated(Struct, frozen=True, kw_only=True, tag="calibrated"):
     """A Calibrate is done."""
 
@@ -131,6 +155,8 @@ class Variant(Struct, frozen=True, kw_only=True, tag="variant"):
     classes: int
     hint: Hint
     notes: tuple[str, ...] = ()
+    compressed: tuple[int, int] | None = None
+    """Bytes after compression, of this variant and of `Quantize.unpruned` (0 without): where it was asked for."""
 
 
 class Accelerated(Struct, frozen=True, kw_only=True, tag="accelerated"):
@@ -156,8 +182,8 @@ class Failed(Struct, frozen=True, kw_only=True, tag="failed"):
     hint: str = ""
 
 
-Task = Freeze | Inspect | Calibrate | Quantize | Accelerate
-Reply = Containment | Stage | Frozen | Calibrated | Variant | Accelerated | Refused | Failed
+Task = Freeze | Inspect | Prune | Calibrate | Quantize | Accelerate
+Reply = Containment | Stage | Frozen | PrunedModel | Calibrated | Variant | Accelerated | Refused | Failed
 
 CALIBRATION_MISSING = "{} needs a calibration set, and the Model has none: set spec.calibration"
 

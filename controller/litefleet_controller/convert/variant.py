@@ -59,7 +59,17 @@ def make_variant(task: Quantize, stage: Callable[[str, int], None]) -> Variant:
         classes=classes(tried.runner),
         hint=tried.hint,
         notes=made.notes,
+        compressed=_compressed(task),
     )
+
+
+def _compressed(task: Quantize) -> tuple[int, int] | None:
+    if task.unpruned is None:
+        return None
+    from litefleet_controller.convert.pruning.compression import compressed_bytes
+
+    made = [Path(task.folder) / name for name in MODEL_FILES[task.how.engine]]
+    return compressed_bytes(made), compressed_bytes(map(Path, task.unpruned))
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,7 @@ from litefleet_controller.convert.tasks import (
     Failed,
     Freeze,
     Inspect,
+    Prune,
     Quantize,
     Refused,
     Reply,
@@ -86,6 +87,10 @@ def _done(task: Task, stage: Callable[[str, int], None]) -> Reply:
             from litefleet_controller.convert.foreign import inspect
 
             return inspect(task, stage)
+        case Prune():
+            from litefleet_controller.convert.pruning.prune import prune
+
+            return prune(task, stage)
         case Calibrate():
             from litefleet_controller.convert.ranges import calibrate
 

@@ -5,25 +5,31 @@ from typing import Literal
 
 from litefleet_controller.convert.interface import Made, Outcome, Pick, Weighed
 from litefleet_controller.convert.latency import Hint, Seen
+from litefleet_controller.convert.pruning.report import PrunedVariant
 from litefleet_controller.convert.targets.interface import Targeted
 from litefleet_controller.resources.model import (
     Candidate,
     ClassVariant,
     Latency,
+    PrunedLayer,
     Refusal,
     TargetCompilation,
     TargetOperator,
     TargetPrediction,
     TensorStatus,
+    UnprunedVariant,
     Variant,
     VariantChoice,
     VariantFile,
+    VariantPruning,
     VariantTarget,
 )
 from litefleet_protocol.tensors import TensorSpec
 
 _SHOWN_REASONS = 5
 """Reasons that a status has room for, of each kind."""
+_SHOWN_LAYERS = 64
+"""Pruned layers that it has room for."""
 Phase = Literal["Pending", "Converting", "Ready", "PartlyRefused", "Refused", "Failed"]
 
 
@@ -114,10 +120,38 @@ def variant(made: Made, artifact: str) -> Variant:
         outputs=[_tensor(t) for t in made.signature.outputs],
         golden_samples=made.golden_samples,
         target=_target(made.target) if made.target is not None else None,
+        pruning=_pruning(made.pruned, made.accuracy) if made.pruned is not None else None,
         toolchain=made.toolchain,
         notes=list(made.notes),
         cached=made.cached,
         seconds=round(made.seconds, 3),
+    )
+
+
+def _pruning(made: PrunedVariant, accuracy: float) -> VariantPruning:
+    pruned, plain = made.pruned, made.unpruned
+    return VariantPruning(
+        method=pruned.method,
+        sparsity=pruned.sparsity,
+        layers=[
+            PrunedLayer(name=layer.name, weights=layer.weights, sparsity=layer.sparsity)
+            for layer in pruned.layers[:_SHOWN_LAYERS]
+        ],
+        layers_left_out=max(0, len(pruned.layers) - _SHOWN_LAYERS),
+        epochs=pruned.epochs,
+        samples=pruned.samples,
+        seed=pruned.seed,
+        compressed_bytes=made.compressed,
+        unpruned=UnprunedVariant(
+            recipe=plain.recipe,
+            size_bytes=plain.size,
+            compressed_bytes=plain.compressed,
+            agreement=plain.agreement,
+            accuracy=plain.accuracy,
+        )
+        if plain is not None
+        else None,
+        accuracy_change=accuracy - plain.accuracy if plain is not None else None,
     )
 
 

@@ -184,6 +184,41 @@ class VariantTarget(Part):
     compiled: TargetCompilation | None = None
 
 
+class PrunedLayer(Part):
+    """One layer of a pruned variant."""
+
+    name: str = Field(description="Its name in the model.")
+    weights: int = Field(description="Numbers in its weights before pruning.")
+    sparsity: float = Field(description="Share of them that is gone.")
+
+
+class UnprunedVariant(Part):
+    """The variant that a pruned one is compared with."""
+
+    recipe: str = Field(description="The recipe that quantizes alike and prunes nothing.")
+    size_bytes: int = Field(description="Size of its files.")
+    compressed_bytes: int = Field(description="Size of its files after compression.")
+    agreement: float = Field(description="Share of evaluation samples with the same top answer as the source.")
+    accuracy: float = Field(description="Its accuracy on the evaluation set.")
+
+
+class VariantPruning(Part):
+    """What pruning took away, and what that saved."""
+
+    method: str = Field(description="magnitude: weights became zero; channels: filters were taken out.")
+    sparsity: float = Field(description="Share of the weights of convolutions and dense layers that is gone.")
+    layers: list[PrunedLayer] = Field(default=[], description="Layer by layer, in the order they run.")
+    layers_left_out: int = Field(default=0, description="Layers that this list has no room for.")
+    epochs: int = Field(default=0, description="Epochs of training while or after it was pruned; 0: all at once.")
+    samples: int = Field(default=0, description="Samples that it was trained on.")
+    seed: int | None = Field(default=None, description="Of the training.")
+    compressed_bytes: int = Field(description="Size of the variant's files after compression with zstd.")
+    unpruned: UnprunedVariant | None = None
+    accuracy_change: float | None = Field(
+        default=None, description="The pruned variant's accuracy minus the unpruned one's."
+    )
+
+
 class Variant(Part):
     """What was converted and proven: one file, or two for OpenVINO."""
 
@@ -201,6 +236,7 @@ class Variant(Part):
     outputs: list[TensorStatus] = Field(default=[], description="The tensors that come out.")
     golden_samples: int = Field(default=0, description="Samples that a board runs before it serves the model.")
     target: VariantTarget | None = None
+    pruning: VariantPruning | None = None
     toolchain: dict[str, str] = Field(default={}, description="Versions of what made it, by name.")
     notes: list[str] = Field(default=[], description="What was decided while it was made, a sentence each.")
     cached: bool = Field(default=False, description="Whether an earlier conversion was used again.")

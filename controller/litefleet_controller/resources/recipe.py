@@ -51,6 +51,39 @@ class Spared(Struct, frozen=True, forbid_unknown_fields=True):
     """Calibration samples that a layer's damage is measured on."""
 
 
+class FineTuning(Struct, frozen=True, forbid_unknown_fields=True):
+    """How a pruned model is trained further, where the Model has training data."""
+
+    epochs: int
+    """How often all of it is seen, unless the Model says another number."""
+    learning_rate: float
+    """Adam's at the start; it falls to nothing as half a cosine wave."""
+    seed: int
+    """Of the order of samples and of dropout."""
+
+
+class Magnitude(Struct, frozen=True, forbid_unknown_fields=True, tag_field="method", tag="magnitude"):
+    """The smallest weights of each layer become zero, and stay there. Files get no smaller before they are compressed.
+
+    Sparsity is the share of zeros in a layer's weights. Biases, normalizations and depthwise convolutions are left
+    alone: there is little in them, and the model depends on each number.
+    """
+
+    initial_sparsity: float
+    final_sparsity: float
+    """Reached on a cubic schedule while the model is trained further (Zhu & Gupta 2017, arXiv 1710.01878)."""
+    ramp: float
+    """Share of the training in which sparsity grows; in the rest the model recovers."""
+    sparsity_once: float
+    """Without training data all of it is done at once, so it has to be less."""
+    min_weights: int
+    """Layers with fewer are left alone."""
+    fine_tuning: FineTuning
+
+
+Pruning = Magnitude
+
+
 class Recipe(Struct, frozen=True, forbid_unknown_fields=True):
     """What a file in recipes/ says."""
 
@@ -69,6 +102,10 @@ class Recipe(Struct, frozen=True, forbid_unknown_fields=True):
     auto: tuple[AcceleratorKind, ...] = ()
     """Accelerators for whose classes it is a candidate when they leave the choice to measurement (`variants: [auto]`);
     none: made only where a ladder names it."""
+    pruning: Pruning | None = None
+    """What is done to the model before it is quantized. Recipes with the same here share one pruned model."""
+    unpruned: str | None = None
+    """The recipe that quantizes alike and prunes nothing: what a pruned variant is compared with."""
 
     @property
     def needs_calibration(self) -> bool:

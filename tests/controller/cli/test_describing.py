@@ -1,10 +1,10 @@
-"""What `litefleet describe` says of a version for an accelerator."""
+"""What `litefleet describe` says of a version: for an accelerator, and of pruning."""
 
 from litefleet_controller.cli.describing import lines
 
 
-def described(target: dict[str, object] | None) -> list[str]:
-    variant = {"recipe": "int8", "sizeBytes": 1000, "agreement": 1.0, "target": target}
+def described(target: dict[str, object] | None, pruning: dict[str, object] | None = None) -> list[str]:
+    variant = {"recipe": "int8", "sizeBytes": 1000, "agreement": 1.0, "target": target, "pruning": pruning}
     status = {"classes": [{"deviceClass": "coral", "state": "Ready", "variant": variant}]}
     body = {"kind": "ModelVersion", "metadata": {"name": "digits-v1"}, "status": status}
     return [line.strip() for line in lines(body)]
@@ -55,3 +55,12 @@ def test_a_pick_is_said_with_its_reason_and_every_candidate() -> None:
     assert row.split() == ["*", "int8", "2.0", "KiB", "99.0%", "97.0%", "512", "B", "0.050", "1.500", "picked"]
     assert any(line.endswith("float16 is smaller, and worse in nothing") for line in said)
     assert len([line for line in said if "set spec.calibration" in line]) == 1
+
+
+def test_pruning_is_said_with_what_it_saved_and_cost() -> None:
+    plain = {"recipe": "int8", "compressedBytes": 52_203}
+    pruning = {"method": "magnitude", "sparsity": 0.75, "compressedBytes": 30_100, "accuracyChange": -0.005}
+    said = described(None, {**pruning, "epochs": 8, "unpruned": plain})
+    assert "coral pruned (magnitude): 75.0% of the weights gone, after 8 epochs" in said
+    assert "compressed 29.4 KiB against 51.0 KiB of int8; accuracy -0.5 points" in said
+    assert "coral pruned (magnitude): 75.0% of the weights gone, at once, without training" in described(None, pruning)

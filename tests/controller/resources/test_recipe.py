@@ -50,6 +50,19 @@ def test_the_page_on_recipes_has_every_recipe_with_its_summary_and_needs() -> No
     assert {name: summary for name, summary, _ in rows} == {name: r.summary for name, r in recipes().items()}
     for name, _, needs in rows:
         assert ("calibration data" in needs) == recipes()[name].needs_calibration, name
+        assert ("training data" in needs) == (recipes()[name].pruning is not None), name
+
+
+def test_a_pruned_recipe_is_compared_with_one_that_quantizes_alike_and_prunes_nothing() -> None:
+    pruned = {name: recipe for name, recipe in recipes().items() if recipe.pruning is not None}
+    assert {"pruned-float16", "pruned-int8"} <= set(pruned)
+    for name, recipe in pruned.items():
+        assert recipe.unpruned is not None, name
+        plain = recipes()[recipe.unpruned]
+        assert (
+            msgspec.structs.replace(recipe, summary=plain.summary, pruning=None, unpruned=None, auto=plain.auto)
+            == plain
+        ), name
 
 
 def test_a_ladder_with_an_unknown_recipe_is_told_which_there_are() -> None:

@@ -1,0 +1,77 @@
+"""Files between blobs and workers, and what is remembered of them."""
+
+import asyncio
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+from litefleet_controller.artifacts.errors import BlobCorruptError, BlobError, BlobNotFoundError
+from litefleet_controller.artifacts.interface import Blobs
+from litefleet_controller.convert.cache import Entry, EntryFolder
+from litefleet_controller.convert.interface import ConversionError
+from litefleet_controller.convert.tasks import Stage
+
+Listener = Callable[[Stage], None]
+E = TypeVar("E", bound=Entry)
+_MAX_MADE_BYTES = 1024**3
+
+
+async def remembered(folder: EntryFolder[E], blobs: Blobs, name: str) -> E | None:
+    """An entry whose blobs are still there."""
+    entry = await asyncio.to_thread(folder.read, name)
+    if entry is None:
+        return None
+    for digest in entry.blobs:
+        if await blobs.size(digest) is None:
+            return None
+    return entry
+
+
+async def local(blobs: Blobs, digest: str, what: str) -> Path:
+    """A blob as a file for a worker.
+
+    Raises:
+        ConversionError: `NotFound`, or `DigestMismatch` when the disk has damaged it.
+    """
+    try:
+        return await blobs.local_path(digest)
+    except BlobNotFoundError as e:
+        raise ConversionError("NotFound", f"the {what} isn't there: {e}", final=True) from e
+    except BlobCorruptError as e:
+        raise ConversionError("DigestMismatch", f"the {what} is damaged: {e}", final=True) from e
+
+
+async def adopt(blobs: Blobs, path: Path) -> tuple[str, int]:
+    """A file that a worker made as a blob; digest and size.
+
+    Raises:
+        ConversionError: `StorageFailed`.
+    """
+    try:
+        data = await asyncio.to_thread(_read_plain_file, path)
+        return await blobs.put(data), len(data)
+    except (OSError, BlobError) as e:
+        raise ConversionError("StorageFailed", f"{path.name} can't be kept: {e}", final=False) from e
+
+
+def within(listener: Listener, low: int, high: int) -> Listener:
+    """For a part of the work: its 0 to 100 percent are `low` to `high` of the whole."""
+
+    def tell(stage: Stage) -> None:
+        listener(Stage(stage=stage.stage, percent=low + stage.percent * (high - low) // 100))
+
+    return tell
+
+
+def unasked() -> ConversionError:
+    """A worker's answer to something else."""
+    return ConversionError("WorkerCrashed", "the worker answers what wasn't asked", final=False)
+
+
+def _read_plain_file(path: Path) -> bytes:
+    """The content of a file that a worker, which isn't trusted, says it made: no link to something else."""
+    with os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
+        if os.fstat(file.fileno()).st_size > _MAX_MADE_BYTES:
+            raise OSError(f"more than {_MAX_MADE_BYTES} bytes")
+        return file.read()
