@@ -2,6 +2,9 @@
 SHELL := /bin/bash
 BIN := .venv/bin
 
+# Programs that are started by the hundred are compiled once, as on a board where pip compiled them.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: help setup demo test lint format bench faults clean
 
 help:

@@ -130,6 +130,8 @@ def main(book: Book, measures: Mapping[str, Measure]) -> None:
     arguments = parser.parse_args()
     if arguments.sample and arguments.keep:
         parser.error("a sample's figures count for nothing: run it whole to keep them")
+    # Where this is set, each program that a measure starts would compile itself anew, which no board does.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     for name in arguments.names or measures:
         try:
             figures = measures[name](Run(arguments.seed, arguments.sample))

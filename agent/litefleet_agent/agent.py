@@ -49,6 +49,8 @@ TELEMETRY_TICK_S = 0.5
 SAVE_AGAIN_S = 1.0
 SERVE_FIRST_S = 1.0
 """How long a start waits for the first model to serve before it connects."""
+HEAD_START_S = 0.15
+"""How long that model then has the processor to itself: importing the link's library holds up its first answers."""
 PIPELINES_END_S = 0.8
 """Of the three seconds that an orderly end may take; the rest is for the broker."""
 
@@ -153,7 +155,7 @@ class Agent:
 
     def _turn(self) -> None:
         try:
-            item = self._parts.mailbox.get(timeout=self._tick_s())
+            item = self._parts.mailbox.get(timeout=self._patience_s())
         except queue.Empty:
             item = None
         try:
@@ -166,9 +168,20 @@ class Agent:
 
     def _connect_when_due(self, *, served: bool) -> None:
         """What was proven serves first: the link's library alone takes a good part of the start."""
-        if self._connect_at is not None and (served or self._parts.clock() >= self._connect_at):
+        if self._connect_at is None:
+            return
+        now = self._parts.clock()
+        if served:
+            self._connect_at = min(self._connect_at, now + HEAD_START_S)
+        if now >= self._connect_at:
             self._connect_at = None
             self._parts.link.start()
+
+    def _patience_s(self) -> float:
+        """How long the loop may wait for something to happen."""
+        if self._connect_at is None:
+            return self._tick_s()
+        return min(self._tick_s(), max(0.0, self._connect_at - self._parts.clock()))
 
     def _tick_s(self) -> float:
         resting = all(slot.step in (Step.IDLE, Step.FAILED) for slot in self._state.slots.values())
