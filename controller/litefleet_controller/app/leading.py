@@ -1,6 +1,7 @@
 """What only the leader does: the reconcilers, and clearing the broker of what nobody needs."""
 
 import asyncio
+import time
 
 import structlog
 
@@ -17,6 +18,8 @@ from litefleet_controller.reconcile.rollouts import ModelRolloutReconciler
 from litefleet_controller.reconcile.runtime import Runtime
 from litefleet_controller.reconcile.versions import ModelVersionReconciler
 from litefleet_controller.reconcile.wiring import bindings
+from litefleet_controller.sources.fetches import Fetches
+from litefleet_controller.sources.interface import Fetcher
 
 log = structlog.get_logger()
 
@@ -24,7 +27,7 @@ SWEEP_S = 60.0
 RAISE_AGAIN_S = 60.0
 
 
-async def lead_epoch(epoch: int, keep: Persistence, deliver: Delivery, converter: Converter) -> None:
+async def lead_epoch(epoch: int, keep: Persistence, deliver: Delivery, converter: Converter, fetcher: Fetcher) -> None:
     """What only the leader does, until cancelled."""
 
     async def gone(namespace: str, device: str) -> None:
@@ -33,6 +36,7 @@ async def lead_epoch(epoch: int, keep: Persistence, deliver: Delivery, converter
         await forget_log(keep.database, namespace, device)
 
     deliver.epoch.set(epoch)
+    fetches = Fetches(fetcher, time.monotonic)
     try:
         async with asyncio.TaskGroup() as group:
             group.create_task(_sweep(keep, deliver), name="sweep artifacts")
@@ -40,7 +44,7 @@ async def lead_epoch(epoch: int, keep: Persistence, deliver: Delivery, converter
                 keep.objects,
                 bindings(
                     keep.objects,
-                    models=ModelReconciler(keep.objects, keep.blobs, utc_now),
+                    models=ModelReconciler(keep.objects, keep.blobs, fetches, utc_now),
                     versions=ModelVersionReconciler(
                         keep.objects, keep.events, converter, keep.artifacts, keep.telemetry, utc_now
                     ),
@@ -59,6 +63,7 @@ async def lead_epoch(epoch: int, keep: Persistence, deliver: Delivery, converter
             ).run()
     finally:
         deliver.epoch.set(None)
+        await fetches.close()
 
 
 async def _sweep(keep: Persistence, deliver: Delivery) -> None:

@@ -24,6 +24,7 @@ from litefleet_controller.delivery.broker_program import BrokerError
 from litefleet_controller.identity.authority import Authority
 from litefleet_controller.identity.errors import AuthorityError
 from litefleet_controller.reconcile.leadership import Leadership
+from litefleet_controller.sources.fetcher import BlobFetcher
 from litefleet_controller.store.errors import StoreError
 from litefleet_controller.store.holders import holder_name
 
@@ -67,8 +68,10 @@ async def _run(
     converter = make_converter(keep.blobs, settings.data_dir / "convert")
     stack.push_async_callback(converter.close)
 
+    fetcher = BlobFetcher(keep.blobs, settings.data_dir / "sources", settings.sources)
+
     async def lead(epoch: int) -> None:
-        await lead_epoch(epoch, keep, deliver, converter)
+        await lead_epoch(epoch, keep, deliver, converter, fetcher)
 
     leadership = Leadership(keep.leases, holder_name(replica), utc_now, lead)
     # Before the tasks: a port that is taken is this function's own error, not one of a group.

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from litefleet_controller.sources.policy import SourcePolicy
+
 _WRITTEN = datetime(2026, 1, 1, tzinfo=UTC)
 _REPLACED_WITHIN = timedelta(days=3653)
 
@@ -27,6 +29,8 @@ class Settings:
     port: int = 7443
     advertise: tuple[str, ...] = ()
     mqtt_port: int = 0
+    sources: SourcePolicy = SourcePolicy()  # noqa: RUF009 - frozen
+    """Where files are fetched from."""
 
     @property
     def local(self) -> str:

@@ -5,6 +5,7 @@ A kill leaves files in `root/tmp` only, which the next start removes; one proces
 """
 
 import asyncio
+import errno
 import hashlib
 import os
 import secrets
@@ -12,6 +13,7 @@ from collections.abc import AsyncIterable, AsyncIterator
 from dataclasses import dataclass
 from io import BufferedReader
 from pathlib import Path
+from typing import IO
 
 from litefleet_controller.artifacts.durable import no_room
 from litefleet_controller.artifacts.errors import (
@@ -78,6 +80,18 @@ class DirectoryBlobs:
             # Not awaited in a thread: a cancelled upload must not leave its file behind.
             incoming.discard()
 
+    async def adopt(self, path: Path, digest: str) -> None:
+        """Take over a file, without copying it where it lies on the same disk.
+
+        Raises: StorageFullError.
+        """
+        try:
+            await asyncio.to_thread(self._take_over, path, digest)
+        except OSError as e:
+            if e.errno != errno.EXDEV:
+                raise
+            await self._copy(path, digest)
+
     async def get(self, digest: str) -> bytes:
         """All of a blob.
 
@@ -134,18 +148,42 @@ class DirectoryBlobs:
         finally:
             incoming.discard()
 
+    def _take_over(self, path: Path, digest: str) -> None:
+        handle = os.open(path, os.O_RDONLY)
+        try:
+            os.fchmod(handle, _READ_ONLY)
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+        self._name(path, digest)
+
+    async def _copy(self, path: Path, digest: str) -> None:
+        """From another disk. Its hash is taken on the way, as of any stream."""
+        with path.open("rb") as file:
+            found, _ = await self.put_stream(_pieces(file), max_bytes=os.fstat(file.fileno()).st_size)
+        if found != digest:
+            raise BlobCorruptError(digest)
+        await asyncio.to_thread(path.unlink)
+
     def _adopt(self, incoming: "_Incoming") -> str:
         """Give a finished file its name. A damaged blob of that name is replaced, which repairs it."""
         digest = incoming.finish()
+        if self._name(incoming.path, digest):
+            self._checked[digest] = _Stamp.of(self._path(digest))
+        return digest
+
+    def _name(self, file: Path, digest: str) -> bool:
+        """Give a durable file its name, unless it has a good blob already."""
         path = self._path(digest)
         try:
             self._verified(digest)
         except (BlobNotFoundError, BlobCorruptError):
             make_directory(path.parent)
-            incoming.path.replace(path)
+            file.replace(path)
             sync_directory(path.parent)
-            self._checked[digest] = _Stamp.of(path)
-        return digest
+            return True
+        file.unlink()
+        return False
 
     def _open(self, digest: str) -> BufferedReader:
         try:
@@ -169,6 +207,11 @@ class DirectoryBlobs:
                     raise BlobCorruptError(digest)
                 self._checked[digest] = stamp
         return path
+
+
+async def _pieces(file: IO[bytes]) -> AsyncIterator[bytes]:
+    while piece := await asyncio.to_thread(file.read, _PIECE_BYTES):
+        yield piece
 
 
 class _Incoming:

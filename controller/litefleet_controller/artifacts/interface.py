@@ -19,6 +19,13 @@ class Blobs(Protocol):
         """
         ...
 
+    async def adopt(self, path: Path, digest: str) -> None:
+        """Take over the file at `path`, which the caller hashed and wrote to the last byte; it is gone afterwards.
+
+        Raises: StorageFullError.
+        """
+        ...
+
     async def get(self, digest: str) -> bytes:
         """All of a blob, its hash checked.
 

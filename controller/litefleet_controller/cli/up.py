@@ -12,6 +12,15 @@ from typing import Annotated
 import typer
 
 from litefleet_controller.cli.errors import CliError
+from litefleet_controller.cli.sourcing import (
+    S3Endpoint,
+    SourceBucket,
+    SourceCa,
+    SourceDir,
+    SourceHost,
+    SourceMaxBytes,
+    source_policy,
+)
 
 
 def up(
@@ -27,8 +36,22 @@ def up(
     mqtt_port: Annotated[
         int, typer.Option(help="MQTT port; 0 keeps the last one, or takes a free one.", min=0, max=65535)
     ] = 0,
+    source_host: SourceHost = None,
+    source_bucket: SourceBucket = None,
+    source_dir: SourceDir = None,
+    source_max_bytes: SourceMaxBytes = 2 * 1024**3,
+    source_ca: SourceCa = None,
+    s3_endpoint: S3Endpoint = None,
 ) -> None:
     """Run it all on one machine. Prints one line when ready; SIGTERM or Ctrl-C ends it."""
+    sources = source_policy(
+        hosts=source_host,
+        buckets=source_bucket,
+        folders=source_dir,
+        max_bytes=source_max_bytes,
+        ca_file=source_ca,
+        s3_endpoint=s3_endpoint,
+    )
     try:
         data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     except OSError as e:
@@ -46,6 +69,7 @@ def up(
             port=port,
             advertise=tuple(advertise or ()),
             mqtt_port=mqtt_port,
+            sources=sources,
         )
         try:
             asyncio.run(serve(settings, _say_ready))

@@ -5,9 +5,11 @@ version, so that version numbers tell the order of events.
 """
 
 from litefleet_controller.artifacts.interface import Blobs
+from litefleet_controller.reconcile.files import digests_of, locate, with_digests
 from litefleet_controller.reconcile.interface import Now, Request, Result
 from litefleet_controller.resources.meta import API_VERSION, Condition, set_condition
 from litefleet_controller.resources.model import (
+    FileStatus,
     ModelSpec,
     ModelStatus,
     ModelVersionSpec,
@@ -15,10 +17,10 @@ from litefleet_controller.resources.model import (
     VersionRef,
 )
 from litefleet_controller.resources.registry import MODEL, MODEL_VERSION
+from litefleet_controller.sources.fetches import Fetches
 from litefleet_controller.store.errors import AlreadyExistsError, NotFoundError
 from litefleet_controller.store.interface import FieldRequirement, Objects, Query
 from litefleet_controller.store.typed import Resource, read, write_status
-from litefleet_protocol.codes import Code
 from litefleet_protocol.names import is_name
 
 Versioned = Resource[ModelVersionSpec, ModelVersionStatus]
@@ -27,31 +29,27 @@ Versioned = Resource[ModelVersionSpec, ModelVersionStatus]
 class ModelReconciler:
     """Keeps the newest ModelVersion of each Model the same as the Model."""
 
-    def __init__(self, objects: Objects, blobs: Blobs, now: Now) -> None:
+    def __init__(self, objects: Objects, blobs: Blobs, fetches: Fetches, now: Now) -> None:
         self._objects = objects
         self._blobs = blobs
+        self._fetches = fetches
         self._now = now
 
     async def reconcile(self, request: Request) -> Result:
         """Make a version when the Model differs from its newest."""
-        try:
-            record = await self._objects.get(request.key(MODEL.kind))
-        except NotFoundError:
+        model = await self._read(request)
+        if model is None:
+            self._fetches.release(request)
             return Result()
-        model: Resource[ModelSpec, ModelStatus] = read(record, ModelSpec, ModelStatus)
-        if model.meta.deletion_timestamp is not None:
-            return Result()
-        if model.spec.source.digest is not None and model.spec.source.uri != f"blob://{model.spec.source.digest}":
-            message = f"spec.source.digest: {model.spec.source.digest} is expected, but the URI names another file"
-            await self._report(model, None, Code.DIGEST_MISMATCH, message)
-            return Result()
-        missing = await self._missing_blob(model.spec)
-        if missing:
-            await self._report(model, None, "NotFound", missing)
-            # A push does not change the Model, so only time can bring it back.
-            return Result(requeue_after_s=5.0)
         newest = await newest_version(self._objects, request.namespace, request.name)
-        if newest is None or content_of(newest.spec) != content_of(model.spec):
+        spec = model.spec
+        if newest is not None and is_same(newest.spec, spec):
+            spec = with_digests(spec, digests_of(newest.spec, spec))
+        located = await locate(spec, self._blobs, self._fetches, request)
+        if not located.are_here:
+            await self._report(model, None, *located.trouble, files=located.files)
+            return Result(requeue_after_s=located.look_again_s)
+        if newest is None or not is_same(newest.spec, model.spec):
             # A number is never given twice, not even when the newest version was deleted: telemetry is kept under it.
             known = (
                 newest.spec.version if newest else 0,
@@ -60,27 +58,27 @@ class ModelReconciler:
             number = max(known) + 1
             name = f"{request.name}-v{number}"
             if not is_name(name):
-                await self._report(
-                    model, None, "InvalidName", f"{name!r} is longer than 63 characters: rename the Model"
-                )
+                text = f"{name!r} is longer than 63 characters: rename the Model"
+                await self._report(model, None, "InvalidName", text, files=located.files)
                 return Result()
-            await self._create(model, name, number)
+            await self._create(model, with_digests(spec, located.digests), name, number)
             ref = VersionRef(name=name, number=number)
         else:
             ref = VersionRef(name=newest.key.name, number=newest.spec.version)
-        await self._report(model, ref, "VersionMade", f"the newest version is {ref.name}")
+        self._fetches.release(request)
+        await self._report(model, ref, "VersionMade", f"the newest version is {ref.name}", files=located.files)
         return Result()
 
-    async def _missing_blob(self, spec: ModelSpec) -> str:
-        wanted = {"spec.source.uri": spec.source.uri, "spec.evaluation.uri": spec.evaluation.uri}
-        if spec.calibration is not None:
-            wanted["spec.calibration.uri"] = spec.calibration.uri
-        for path, uri in wanted.items():
-            if await self._blobs.size(uri.removeprefix("blob://")) is None:
-                return f"{path}: nothing was pushed as {uri}; upload it with 'litefleet model push FILE'"
-        return ""
+    async def _read(self, request: Request) -> Resource[ModelSpec, ModelStatus] | None:
+        """The Model, unless it is gone or going."""
+        try:
+            record = await self._objects.get(request.key(MODEL.kind))
+        except NotFoundError:
+            return None
+        model: Resource[ModelSpec, ModelStatus] = read(record, ModelSpec, ModelStatus)
+        return model if model.meta.deletion_timestamp is None else None
 
-    async def _create(self, model: Resource[ModelSpec, ModelStatus], name: str, number: int) -> None:
+    async def _create(self, model: Resource[ModelSpec, ModelStatus], spec: ModelSpec, name: str, number: int) -> None:
         body = {
             "apiVersion": API_VERSION,
             "kind": MODEL_VERSION.kind,
@@ -99,7 +97,7 @@ class ModelReconciler:
                     }
                 ],
             },
-            "spec": {**model.spec.dump(), "modelRef": model.key.name, "version": number},
+            "spec": {**spec.dump(), "modelRef": model.key.name, "version": number},
         }
         try:
             await self._objects.create(body)
@@ -109,7 +107,13 @@ class ModelReconciler:
                 raise
 
     async def _report(
-        self, model: Resource[ModelSpec, ModelStatus], ref: VersionRef | None, reason: str, message: str
+        self,
+        model: Resource[ModelSpec, ModelStatus],
+        ref: VersionRef | None,
+        reason: str,
+        message: str,
+        *,
+        files: list[FileStatus],
     ) -> None:
         conditions: list[Condition] = set_condition(
             model.status.conditions, "Ready", ref is not None, reason, message, self._now(), model.meta.generation
@@ -118,6 +122,7 @@ class ModelReconciler:
             observed_generation=model.meta.generation,
             conditions=conditions,
             latest_version=ref or model.status.latest_version,
+            files=files,
         )
         await write_status(self._objects, model, status)
 
@@ -125,6 +130,11 @@ class ModelReconciler:
 def content_of(spec: ModelSpec) -> ModelSpec:
     """What makes a version a version: the Model's fields, without the version's own."""
     return ModelSpec.model_validate(spec.model_dump(by_alias=True, include=set(ModelSpec.model_fields)))
+
+
+def is_same(version: ModelSpec, model: ModelSpec) -> bool:
+    """Whether a version is what the Model asks for. A digest that the Model leaves open is whatever the version has."""
+    return content_of(version) == content_of(with_digests(model, digests_of(version, model)))
 
 
 async def newest_version(objects: Objects, namespace: str, model: str) -> Versioned | None:

@@ -27,7 +27,13 @@ from litefleet_controller.reconcile.seen import seen_on_boards
 from litefleet_controller.reconcile.variants import class_variant, phase_of
 from litefleet_controller.resources.device import DEFAULT_OBJECTIVE, DeviceClassSpec, DeviceClassStatus
 from litefleet_controller.resources.meta import set_condition
-from litefleet_controller.resources.model import ClassVariant, ModelVersionSpec, ModelVersionStatus
+from litefleet_controller.resources.model import (
+    ClassVariant,
+    ModelVersionSpec,
+    ModelVersionStatus,
+    NamedFile,
+    digest_of,
+)
 from litefleet_controller.resources.recipe import candidates
 from litefleet_controller.resources.registry import DEVICE, DEVICE_CLASS, MODEL_ROLLOUT, MODEL_VERSION
 from litefleet_controller.store.errors import NotFoundError
@@ -202,7 +208,7 @@ def conversion_request(spec: ModelVersionSpec, device_class: Class) -> Conversio
     runtime, accelerator = wanted.runtime, wanted.accelerator
     return ConversionRequest(
         device_class=device_class.key.name,
-        source=spec.source.uri.removeprefix("blob://"),
+        source=_content_of(spec.source),
         source_format=spec.source.format,
         source_signature=spec.source.signature,
         ladder=candidates(runtime, accelerator.kind) if wanted.is_auto else tuple(wanted.variants),
@@ -212,8 +218,8 @@ def conversion_request(spec: ModelVersionSpec, device_class: Class) -> Conversio
             max_artifact_bytes=limits.max_artifact_bytes,
             max_memory_bytes=limits.max_memory_bytes,
         ),
-        evaluation=spec.evaluation.uri.removeprefix("blob://"),
-        calibration=spec.calibration.uri.removeprefix("blob://") if spec.calibration else None,
+        evaluation=_content_of(spec.evaluation),
+        calibration=_content_of(spec.calibration) if spec.calibration else None,
         calibration_samples=spec.calibration.samples if spec.calibration else 100,
         preprocess=preprocess_of(spec),
         postprocess=postprocess_of(spec),
@@ -230,6 +236,12 @@ def machines_of(boards: Sequence[Record]) -> tuple[str, ...]:
     """Architectures of boards, as far as they have said."""
     said = ((r.json().get("status") or {}).get("machine") for r in boards)
     return tuple(sorted({m for m in said if m}))
+
+
+def _content_of(file: NamedFile) -> str:
+    if (digest := digest_of(file)) is None:
+        raise AssertionError("admission wants a digest of every file of a version")
+    return digest
 
 
 def _content(made: Made) -> Content:

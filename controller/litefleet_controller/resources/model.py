@@ -6,29 +6,35 @@ from pydantic import Field, field_validator, model_validator
 
 from litefleet_controller.resources.causes import FieldError
 from litefleet_controller.resources.meta import Label, Part, Status
-from litefleet_protocol.names import is_digest
+from litefleet_controller.resources.uris import BlobUri, parse_uri
 
 Digest = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
 SourceFormat = Literal["keras", "savedModel", "tflite"]
 
 
 def check_uri(uri: str) -> str:
-    """`blob://sha256:<hex>`, which `litefleet model push` prints. Nothing else is fetched."""
-    if not uri.startswith("blob://") or not is_digest(uri.removeprefix("blob://")):
-        raise ValueError(
-            f"{uri[:80]!r} can't be fetched: upload the file with 'litefleet model push FILE' and use the URI it prints"
-        )
+    """A URI that some controller can fetch; whether this one does, its operator says."""
+    parse_uri(uri)
     return uri
+
+
+_URI_HELP = (
+    "https://..., s3://BUCKET/KEY, file:///PATH, or blob://sha256:..., as 'litefleet model push FILE' prints it."
+)
+_DIGEST_HELP = (
+    "Expected SHA-256; a file with another one is refused. Without it a version gets the one that is found when it is "
+    "made, and stays with it."
+)
 
 
 class Source(Part):
     """The trained model."""
 
-    uri: str = Field(description="blob://sha256:..., as 'litefleet model push FILE' prints it.")
+    uri: str = Field(description=_URI_HELP)
     format: SourceFormat = Field(
         default="keras", description="What it is: a .keras file, a SavedModel's folder or a .tflite file."
     )
-    digest: Digest | None = Field(default=None, description="Expected SHA-256; a file with another one is refused.")
+    digest: Digest | None = Field(default=None, description=_DIGEST_HELP)
     signature: str | None = Field(
         default=None,
         min_length=1,
@@ -80,7 +86,8 @@ class Output(Part):
 class Calibration(Part):
     """Inputs that show the quantizer the range of activations."""
 
-    uri: str = Field(description="An .npz with x (inputs before pre-processing).")
+    uri: str = Field(description=f"An .npz with x (inputs before pre-processing). {_URI_HELP}")
+    digest: Digest | None = Field(default=None, description=_DIGEST_HELP)
     samples: int = Field(default=100, ge=1, le=100_000, description="How many of them are used, from the first.")
 
     _uri = field_validator("uri")(check_uri)
@@ -89,7 +96,8 @@ class Calibration(Part):
 class Evaluation(Part):
     """Inputs that each variant must answer as the source does before any board gets it."""
 
-    uri: str = Field(description="An .npz with x (inputs before pre-processing) and y (class numbers).")
+    uri: str = Field(description=f"An .npz with x (inputs before pre-processing) and y (class numbers). {_URI_HELP}")
+    digest: Digest | None = Field(default=None, description=_DIGEST_HELP)
     metric: Literal["accuracy"] = Field(default="accuracy", description="What is compared.")
 
     _uri = field_validator("uri")(check_uri)
@@ -105,6 +113,22 @@ class ModelSpec(Part):
     evaluation: Evaluation
 
 
+NamedFile = Source | Calibration | Evaluation
+"""What names a file by `uri` and perhaps `digest`."""
+
+
+def files_of(spec: ModelSpec) -> list[tuple[str, NamedFile]]:
+    """The files that a Model names, each with the path of its field."""
+    named = (("spec.source", spec.source), ("spec.calibration", spec.calibration), ("spec.evaluation", spec.evaluation))
+    return [(field, file) for field, file in named if file is not None]
+
+
+def digest_of(file: NamedFile) -> str | None:
+    """What the file must be: what its blob:// URI says, or its digest. None when anything would do."""
+    uri = parse_uri(file.uri)
+    return uri.digest if isinstance(uri, BlobUri) else file.digest
+
+
 class VersionRef(Part):
     """A version of a model."""
 
@@ -112,10 +136,26 @@ class VersionRef(Part):
     number: int = Field(description="Its number.")
 
 
+class FileStatus(Part):
+    """One of a Model's files, and how far it is."""
+
+    field: str = Field(description="The field that names it, e.g. spec.source.")
+    uri: str = Field(description="Where it comes from.")
+    state: Literal["Fetching", "Ready", "Refused", "Waiting"] = Field(
+        description="Waiting: fetching it failed, and is tried again. Refused: it isn't tried again as it stands."
+    )
+    digest: Digest | None = Field(default=None, description="Its SHA-256, when it is here.")
+    size_bytes: int | None = Field(default=None, description="Its size, once somebody said so.")
+    received_bytes: int = Field(default=0, description="How much of it is here.")
+    code: str = Field(default="", description="Stable code of why it isn't here.")
+    message: str = Field(default="", description="Why it isn't here.")
+
+
 class ModelStatus(Status):
-    """The newest version."""
+    """The newest version, and where the Model's files are."""
 
     latest_version: VersionRef | None = None
+    files: list[FileStatus] = Field(default=[], description="The files that the Model names, and how far each is.")
 
 
 class ModelVersionSpec(ModelSpec):
@@ -123,6 +163,13 @@ class ModelVersionSpec(ModelSpec):
 
     model_ref: Label = Field(description="Name of the Model that this is a version of.")
     version: int = Field(ge=1, description="Number of the version, counted from 1.")
+
+    @model_validator(mode="after")
+    def _every_file_is_pinned(self) -> "ModelVersionSpec":
+        for field, named in files_of(self):
+            if named.digest is None and not named.uri.startswith("blob://"):
+                raise FieldError("Required", f"{field}.digest is missing: a version names its files by their content")
+        return self
 
 
 class TensorStatus(Part):

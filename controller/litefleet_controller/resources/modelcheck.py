@@ -80,6 +80,8 @@ def _cause(path: str, item: ErrorDetails, known: list[str]) -> Cause:
         case "extra_forbidden":
             like = nearest(path.rpartition(".")[2], known)
             text = "unknown field" + (f"; did you mean {like!r}?" if like else "")
+        case _ if code == "CredentialsInManifest":
+            text = _said(item)  # not the value
         case _:
             text = f"Invalid value: {_short(item['input'])}: {_said(item)}"
     return Cause(path, reason, text, code)

@@ -4,6 +4,7 @@ import asyncio
 import os
 import subprocess
 import sys
+import tempfile
 import textwrap
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -52,6 +53,33 @@ async def test_a_blob_lies_read_only_under_its_own_hash(blobs: DirectoryBlobs, t
 
 async def test_a_stream_has_the_digest_of_its_whole(blobs: DirectoryBlobs) -> None:
     assert await blobs.put_stream(pieces(b"con", b"tent"), max_bytes=7) == (await blobs.put(b"content"), 7)
+
+
+async def test_a_file_that_is_taken_over_is_a_blob_and_gone_from_its_place(
+    blobs: DirectoryBlobs, tmp_path: Path
+) -> None:
+    digest = await blobs.put(b"content")
+    await blobs.delete(digest)
+    for _ in range(2):
+        (tmp_path / "file").write_bytes(b"content")
+        await blobs.adopt(tmp_path / "file", digest)
+        assert await blobs.get(digest) == b"content"
+        assert content_files(tmp_path) == [await blobs.local_path(digest)]
+    assert (await blobs.local_path(digest)).stat().st_mode & 0o777 == 0o444
+
+
+async def test_a_file_from_another_disk_is_copied(blobs: DirectoryBlobs, tmp_path: Path) -> None:
+    digest = await blobs.put(b"content")
+    await blobs.delete(digest)
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as elsewhere:
+        path = Path(elsewhere) / "file"
+        path.write_bytes(b"content")
+        await blobs.adopt(path, digest)
+        assert not path.exists()
+        path.write_bytes(b"other")
+        with pytest.raises(BlobCorruptError):
+            await blobs.adopt(path, ABSENT)
+    assert await blobs.get(digest) == b"content"
 
 
 async def test_a_stream_past_its_limit_leaves_nothing(blobs: DirectoryBlobs, tmp_path: Path) -> None:

@@ -11,6 +11,9 @@ import pytest
 
 from litefleet_controller.artifacts.directory import DirectoryBlobs
 from litefleet_controller.resources.registry import Registry
+from litefleet_controller.sources.fetcher import BlobFetcher
+from litefleet_controller.sources.fetches import Fetches
+from litefleet_controller.sources.policy import SourcePolicy
 from litefleet_controller.store.assignments import SqlAssignments
 from litefleet_controller.store.database import Database
 from litefleet_controller.store.events import SqlEvents
@@ -26,6 +29,9 @@ class Clock:
     def __call__(self) -> datetime:
         return self.now
 
+    def seconds(self) -> float:
+        return self.now.timestamp()
+
     def forward(self, seconds: float) -> None:
         self.now += timedelta(seconds=seconds)
 
@@ -38,6 +44,9 @@ class World:
     assignments: SqlAssignments
     leases: SqlLeases
     blobs: DirectoryBlobs
+    fetches: Fetches
+    shelf: Path
+    """A folder that the controller may read."""
     clock: Clock
 
     async def create(self, kind: str, name: str, spec: dict[str, Any], **metadata: Any) -> Record:
@@ -83,6 +92,11 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
     numbers = itertools.count(1)
     database = Database(f"sqlite+aiosqlite:///{tmp_path / 'litefleet.db'}")
     await database.migrate()
+    blobs = DirectoryBlobs(tmp_path / "blobs")
+    shelf = tmp_path / "shelf"
+    shelf.mkdir()
+    fetcher = BlobFetcher(blobs, tmp_path / "sources", SourcePolicy(folders=(shelf,)))
+    fetches = Fetches(fetcher, clock.seconds)
     objects = SqlObjects(database, Registry(), clock=clock, uid=lambda: f"uid-{next(numbers)}")
     yield World(
         database=database,
@@ -90,8 +104,11 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
         events=SqlEvents(objects, uid=lambda: f"event-{next(numbers)}"),
         assignments=SqlAssignments(database, objects),
         leases=SqlLeases(database),
-        blobs=DirectoryBlobs(tmp_path / "blobs"),
+        blobs=blobs,
+        fetches=fetches,
+        shelf=shelf,
         clock=clock,
     )
+    await fetches.close()
     await objects.aclose()
     await database.close()

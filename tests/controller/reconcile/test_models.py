@@ -1,9 +1,13 @@
 """Any change of what a model is makes a new version; nothing else does."""
 
+import asyncio
+import hashlib
+
 import pytest
 
 from litefleet_controller.reconcile.interface import Request, Result
 from litefleet_controller.reconcile.models import ModelReconciler
+from litefleet_controller.resources.admission import InvalidError
 from litefleet_controller.store.interface import Key, Patch, Query
 from tests.controller.reconcile.conftest import World
 
@@ -13,7 +17,11 @@ REQUEST = Request("default", "digits")
 
 @pytest.fixture
 def reconciler(world: World) -> ModelReconciler:
-    return ModelReconciler(world.objects, world.blobs, world.clock)
+    return ModelReconciler(world.objects, world.blobs, world.fetches, world.clock)
+
+
+def sha(data: bytes) -> str:
+    return f"sha256:{hashlib.sha256(data).hexdigest()}"
 
 
 async def versions(world: World) -> list[str]:
@@ -140,3 +148,123 @@ async def test_a_number_is_not_given_twice(world: World, reconciler: ModelReconc
     await change(world, {"input": {"preprocess": {"scale": 0.5}}})
     await reconciler.reconcile(REQUEST)
     assert await versions(world) == ["digits-v2"]
+
+
+# --- files that are fetched --------------------------------------------------------------------------------------
+
+
+async def on_the_shelf(world: World, content: bytes = b"fetched") -> str:
+    """The URI of a file that the controller may read."""
+    (world.shelf / "m.keras").write_bytes(content)
+    return f"file://{world.shelf}/m.keras"
+
+
+async def settle(world: World, reconciler: ModelReconciler) -> dict[str, object]:
+    """Reconcile until nothing is under way; the condition."""
+    for _ in range(200):
+        result = await reconciler.reconcile(REQUEST)
+        status = await world.status("Model", "digits")
+        if all(f["state"] != "Fetching" for f in status["files"]):
+            return status["conditions"][0] | {"again": result.requeue_after_s}
+        assert result.requeue_after_s
+        await asyncio.sleep(0.01)
+    raise AssertionError("it is still being fetched")
+
+
+async def source_of(world: World, version: str) -> dict[str, object]:
+    spec: dict[str, dict[str, object]] = (await world.objects.get(Key("ModelVersion", "default", version))).json()[
+        "spec"
+    ]
+    return spec["source"]
+
+
+async def test_a_version_has_the_digest_of_what_was_fetched(world: World, reconciler: ModelReconciler) -> None:
+    await world.model()
+    uri = await on_the_shelf(world)
+    await change(world, {"source": {"uri": uri}})
+    condition = await settle(world, reconciler)
+    assert (condition["status"], condition["again"]) == ("True", None)
+    source = await source_of(world, "digits-v1")
+    assert (source["uri"], source["digest"]) == (uri, sha(b"fetched"))
+    assert await world.blobs.get(sha(b"fetched")) == b"fetched"
+    (seen, *_) = (await world.status("Model", "digits"))["files"]
+    assert (seen["field"], seen["digest"], seen["sizeBytes"]) == ("spec.source", sha(b"fetched"), 7)
+
+
+async def test_what_changes_behind_a_uri_changes_no_version(world: World, reconciler: ModelReconciler) -> None:
+    await world.model()
+    await change(world, {"source": {"uri": await on_the_shelf(world)}})
+    await settle(world, reconciler)
+    await on_the_shelf(world, b"changed")
+    await settle(world, reconciler)
+    assert await versions(world) == ["digits-v1"]
+    await world.blobs.delete(sha(b"fetched"))
+    condition = await settle(world, reconciler)
+    assert condition["reason"] == "DigestMismatch"
+    assert sha(b"fetched") in str(condition["message"])
+    assert await versions(world) == ["digits-v1"]
+
+
+async def test_the_next_version_looks_again(world: World, reconciler: ModelReconciler) -> None:
+    await world.model()
+    await change(world, {"source": {"uri": await on_the_shelf(world)}})
+    await settle(world, reconciler)
+    await on_the_shelf(world, b"changed")
+    await change(world, {"output": {"labels": ["other"]}})
+    await settle(world, reconciler)
+    assert (await source_of(world, "digits-v2"))["digest"] == sha(b"changed")
+
+
+async def test_writing_down_the_digest_that_was_found_makes_no_version(
+    world: World, reconciler: ModelReconciler
+) -> None:
+    await world.model()
+    await change(world, {"source": {"uri": await on_the_shelf(world)}})
+    await settle(world, reconciler)
+    await change(world, {"source": {"digest": sha(b"fetched")}})
+    await settle(world, reconciler)
+    assert await versions(world) == ["digits-v1"]
+
+
+async def test_a_pinned_digest_that_is_not_found_makes_no_version(world: World, reconciler: ModelReconciler) -> None:
+    await world.model()
+    await change(world, {"calibration": {"uri": await on_the_shelf(world), "digest": sha(b"other")}})
+    condition = await settle(world, reconciler)
+    assert condition["reason"] == "DigestMismatch"
+    assert str(condition["message"]).startswith("spec.calibration.digest: ")
+    assert condition["again"]
+    assert await versions(world) == []
+
+
+async def test_a_place_that_is_not_allowed_is_refused_with_the_way_in(
+    world: World, reconciler: ModelReconciler
+) -> None:
+    await world.model()
+    await change(world, {"source": {"uri": "https://models.example.com/m.keras"}})
+    condition = await settle(world, reconciler)
+    assert (condition["reason"], condition["again"]) == ("HostNotAllowed", None)
+    assert condition["message"] == (
+        "spec.source.uri: this controller doesn't fetch from models.example.com; start it with "
+        "--source-host models.example.com, or push the file with 'litefleet model push FILE'"
+    )
+
+
+async def test_a_model_that_is_deleted_lets_its_fetches_go(world: World, reconciler: ModelReconciler) -> None:
+    await world.model()
+    await change(world, {"source": {"uri": await on_the_shelf(world)}})
+    await reconciler.reconcile(REQUEST)
+    await world.objects.delete(MODEL)
+    await reconciler.reconcile(REQUEST)
+    await asyncio.sleep(0)
+    assert not [task for task in asyncio.all_tasks() if task.get_name().startswith("fetch ")]
+
+
+async def test_a_version_made_by_hand_must_be_pinned(world: World) -> None:
+    spec = {
+        "modelRef": "digits",
+        "version": 1,
+        "source": {"uri": "https://m.test/m"},
+        "evaluation": {"uri": "https://m.test/e"},
+    }
+    with pytest.raises(InvalidError, match=r"spec.source.digest is missing"):
+        await world.create("ModelVersion", "digits-v1", spec)

@@ -73,7 +73,9 @@ async def reconciler(world: World, converter: Scripted, tmp_path) -> ModelVersio
     await world.create("Device", "cam-1", {"class": "camera"})
     await world.create("Device", "gw-1", {"class": "gateway"})
     await world.model()
-    await ModelReconciler(world.objects, world.blobs, world.clock).reconcile(Request("default", "digits"))
+    await ModelReconciler(world.objects, world.blobs, world.fetches, world.clock).reconcile(
+        Request("default", "digits")
+    )
     telemetry = SqlTelemetry(world.database.sessions)
     return ModelVersionReconciler(world.objects, world.events, converter, artifacts, telemetry, world.clock)
 
@@ -181,7 +183,9 @@ async def test_an_old_version_that_nobody_asks_for_is_not_converted_for_a_new_cl
     await world.objects.patch(
         Key("Model", "default", "digits"), Patch("merge", {"spec": {"input": {"preprocess": {"scale": 2.0}}}})
     )
-    await ModelReconciler(world.objects, world.blobs, world.clock).reconcile(Request("default", "digits"))
+    await ModelReconciler(world.objects, world.blobs, world.fetches, world.clock).reconcile(
+        Request("default", "digits")
+    )
     await world.create("Device", "u-1", {"class": "unused"})
     await reconciler.reconcile(VERSION)
     assert "unused" not in await classes(world)
