@@ -30,6 +30,7 @@ from litefleet_agent.pipeline.loop import Pipeline
 from litefleet_agent.probation import Probation
 from litefleet_agent.slots import Slots
 from litefleet_agent.state import Pointers, Saved
+from litefleet_agent.survey import Survey
 from litefleet_agent.swap import Builder, Generation, HotSlot
 from litefleet_agent.telemetry import Meter
 from litefleet_agent.uplink import Uplink
@@ -91,6 +92,7 @@ class Parts(Struct):
     fetcher: Fetcher
     inbox: Inbox
     uplink: Uplink
+    survey: Survey
     trust: Trust
     builder: Builder
     builder_worker: Worker
@@ -218,6 +220,7 @@ class Agent:
                 if isinstance(item, ev.Connected):
                     heap.give_back()  # what TLS and the client took while they came up: 5 MiB
                     self._parts.uplink.reconnected()
+                    self._parts.survey.start()
                 self._advance(item)
 
     def _incoming(self, message: Incoming) -> None:

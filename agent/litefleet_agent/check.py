@@ -13,7 +13,6 @@ Signatures are checked elsewhere.
 import argparse
 import base64
 import contextlib
-import ctypes
 import resource
 import signal
 import socket
@@ -26,6 +25,7 @@ import msgspec
 
 from litefleet_agent.errors import AgentError
 from litefleet_agent.fileio import Disk
+from litefleet_agent.lifeline import die_with_parent
 from litefleet_agent.slots import ArtifactFolder
 from litefleet_agent.verdict import DONE, TOOK, Verdict
 from litefleet_protocol import codec, envelope
@@ -49,9 +49,9 @@ def main() -> None:
     parser.add_argument("--memory-bytes", type=int, default=0, help="limit of address space; 0 for none")
     parser.add_argument("--cpu-seconds", type=int, default=0, help="limit of the check's processor time; 0 for none")
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--device", default="", help="what the engine computes on; the processor when not given")
+    parser.add_argument("--accelerator", default="", help="what the engine computes on; the processor when not given")
     arguments = parser.parse_args()
-    _die_with_parent()
+    die_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _limit(resource.RLIMIT_CORE, 0)
     _limit(resource.RLIMIT_FSIZE, _MAX_STDERR_BYTES)
@@ -61,20 +61,13 @@ def main() -> None:
         _limit(resource.RLIMIT_CPU, arguments.cpu_seconds)
     with socket.socket(fileno=arguments.channel_fd) as channel:
         try:
-            verdict, model = _check(arguments.directory, arguments.threads, arguments.device)
+            verdict, model = _check(arguments.directory, arguments.threads, arguments.accelerator)
         except MemoryError:
             verdict, model = Verdict(str(Code.MEMORY_LIMIT), f"needs more than {arguments.memory_bytes} bytes"), None
         channel.send(msgspec.json.encode(verdict))
         if model is not None:
             _lift_cpu_limit()
             _serve(model, channel, arguments.memory_fd)
-
-
-def _die_with_parent() -> None:
-    """Ask Linux to kill this process when the agent dies, however it dies: nobody else would."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    if hasattr(libc, "prctl"):
-        libc.prctl(1, signal.SIGKILL, 0, 0, 0)  # PR_SET_PDEATHSIG
 
 
 def _limit(what: int, value: int) -> None:
@@ -89,7 +82,7 @@ def _lift_cpu_limit() -> None:
     resource.setrlimit(resource.RLIMIT_CPU, (hard, hard))
 
 
-def _check(directory: Path, threads: int, device: str) -> tuple[Verdict, "EngineModel | None"]:
+def _check(directory: Path, threads: int, accelerator: str) -> tuple[Verdict, "EngineModel | None"]:
     # Imported under the limits, and only here: they are most of what this process costs.
     from litefleet_agent.golden import compare, golden_of, warm_up
     from litefleet_agent.runtime.engines import runtime
@@ -98,7 +91,7 @@ def _check(directory: Path, threads: int, device: str) -> tuple[Verdict, "Engine
     folder = ArtifactFolder(Disk(), directory)
     manifest = _manifest(folder.sealed_manifest() or b"")
     try:
-        model = load_artifact(folder, manifest, runtime, threads=threads, device=device)
+        model = load_artifact(folder, manifest, runtime, threads=threads, accelerator=accelerator)
         labels = manifest.postprocess.labels
         classes = manifest.signature.outputs[0].shape[-1] if manifest.signature.outputs else 0
         if manifest.postprocess.kind == "classification" and len(labels) > classes:

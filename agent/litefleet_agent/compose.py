@@ -30,6 +30,7 @@ from litefleet_agent.runtime.engines import runtime
 from litefleet_agent.runtime.installed import versions
 from litefleet_agent.slots import Slots
 from litefleet_agent.state import Pointers
+from litefleet_agent.survey import Survey
 from litefleet_agent.swap import Builder, HotSlot
 from litefleet_agent.telemetry import Meter
 from litefleet_agent.uplink import Board, Uplink
@@ -90,6 +91,7 @@ def compose(state_dir: Path, config: Config, make_link: MakeLink = mqtt_link, jo
     pointers = Pointers(disk, state_dir)
     trust = Trust(who.signing_keys)
     voucher = Worker("voucher")
+    survey = Survey(lambda: mailbox.put(ev.EnginesProbed()))
     link = make_link(who, mailbox.put)
     return Agent(
         Parts(
@@ -107,7 +109,8 @@ def compose(state_dir: Path, config: Config, make_link: MakeLink = mqtt_link, jo
                 random=random.random,
             ),
             inbox=Inbox(trust, voucher, emit=mailbox.put, random=random.random),
-            uplink=_uplink(host, link, me.device, journal or open_journal(state_dir)),
+            uplink=_uplink(host, link, me.device, journal or open_journal(state_dir), survey),
+            survey=survey,
             trust=trust,
             builder=Builder(slots, runtime, _trial(config)),
             builder_worker=Worker("builder"),
@@ -120,10 +123,10 @@ def compose(state_dir: Path, config: Config, make_link: MakeLink = mqtt_link, jo
     )
 
 
-def _uplink(host: _Host, link: Link, device: str, journal: Journal) -> Uplink:
+def _uplink(host: _Host, link: Link, device: str, journal: Journal, survey: Survey) -> Uplink:
     board = Board(
         device,
-        _capabilities(host),
+        _capabilities(host, survey),
         lambda report: host.disk.replace(host.state_dir / LAST_REPORT, report, durable=False),
         time.time,
     )
@@ -132,15 +135,20 @@ def _uplink(host: _Host, link: Link, device: str, journal: Journal) -> Uplink:
     return Uplink(board, link, outbox, logs, window_s=host.config.telemetry.window_seconds)
 
 
-def _capabilities(host: _Host) -> Callable[[], Capabilities]:
-    fixed = health.capabilities(None, versions())
-    return lambda: structs.replace(fixed, disk_free_bytes=host.disk.free_bytes(host.state_dir))
+def _capabilities(host: _Host, survey: Survey) -> Callable[[], Capabilities]:
+    fixed, installed = health.capabilities(None), versions()
+    return lambda: structs.replace(
+        fixed,
+        runtimes=survey.working(installed),
+        engines=survey.found,
+        disk_free_bytes=host.disk.free_bytes(host.state_dir),
+    )
 
 
 def _trial(config: Config) -> TrialLimits:
     limits, how = config.limits, config.runtime
     return TrialLimits(
-        limits.check_seconds, limits.check_memory_bytes, how.threads, how.device, hang_seconds=limits.hang_seconds
+        limits.check_seconds, limits.check_memory_bytes, how.threads, how.accelerator, hang_seconds=limits.hang_seconds
     )
 
 

@@ -61,7 +61,7 @@ class RuntimeConfig(Struct, frozen=True, forbid_unknown_fields=True):
     """How models are run."""
 
     threads: int = 1
-    device: str = ""
+    accelerator: str = ""
     """What the engine computes on, as `litefleet-agent doctor` lists it; the processor when empty."""
 
 

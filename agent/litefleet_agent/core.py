@@ -82,7 +82,7 @@ def _react(state: State, event: ev.Event, now: float) -> tuple[State, Effects]:
             after, wanted = _each(state, _start, now)
         case ev.Tick():
             after, wanted = _each(state, _tick, now)
-        case ev.Connected() | ev.Disconnected():
+        case ev.Connected() | ev.Disconnected() | ev.EnginesProbed():
             pass
         case _:
             after, wanted = _slot_event(state, event, now)
@@ -91,7 +91,11 @@ def _react(state: State, event: ev.Event, now: float) -> tuple[State, Effects]:
 
 def _report(before: State, after: State, event: ev.Event, now: float) -> tuple[State, Effects]:
     followed = isinstance(event, ev.DesiredReceived) and (before.epoch, before.counter) != (after.epoch, after.counter)
-    if isinstance(event, ev.Connected) or followed or (before is not after and _visible(before) != _visible(after)):
+    if (
+        isinstance(event, ev.Connected | ev.EnginesProbed)
+        or followed
+        or (before is not after and _visible(before) != _visible(after))
+    ):
         due = True
     elif isinstance(event, ev.FetchProgressed) and after.report_at is None:
         after = replace(after, report_at=max(now, after.reported_at + REPORT_INTERVAL_S))

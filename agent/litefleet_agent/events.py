@@ -41,6 +41,10 @@ class EpochReceived(Struct, frozen=True):
     jitter_s: float
 
 
+class EnginesProbed(Struct, frozen=True):
+    """What the board's engines run on is known."""
+
+
 class Tick(Struct, frozen=True):
     """Time has passed."""
 
@@ -110,4 +114,14 @@ class StepFailed(Struct, frozen=True):
 
 Ticketed = FetchProgressed | Fetched | Verified | Checked | Built | ProbationPassed | StepFailed
 SlotEvent = Ticketed | Misbehaved
-Event = Started | Connected | Disconnected | DesiredReceived | DesiredRefused | EpochReceived | Tick | SlotEvent
+Event = (
+    Started
+    | Connected
+    | Disconnected
+    | DesiredReceived
+    | DesiredRefused
+    | EpochReceived
+    | EnginesProbed
+    | Tick
+    | SlotEvent
+)

@@ -314,7 +314,9 @@ class Builder:
         manifest = self._slots.manifest(digest)
         folder = self._slots.complete(digest)
         trial = self._trial
-        model = load_artifact(folder, manifest, self._runtime, threads=trial.threads, device=trial.device, calm=calm)
+        model = load_artifact(
+            folder, manifest, self._runtime, threads=trial.threads, accelerator=trial.accelerator, calm=calm
+        )
         model.infer(warm_up(golden_of(folder, manifest, limit=1), manifest.signature))
         return Generation(digest, manifest.version, manifest, model)
 

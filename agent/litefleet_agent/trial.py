@@ -173,7 +173,7 @@ def _command(directory: Path, channel: int, memory: int, limits: TrialLimits) ->
         f"--memory-bytes={limits.memory_bytes}",
         f"--cpu-seconds={int(limits.seconds * limits.threads) + 1}",
         f"--threads={limits.threads}",
-        f"--device={limits.device}",
+        f"--accelerator={limits.accelerator}",
     )
 
 

@@ -20,7 +20,7 @@ class TrialLimits(Struct, frozen=True):
     memory_bytes: int
     """Address space of the child."""
     threads: int = 1
-    device: str = ""
+    accelerator: str = ""
     """What the engine computes on; the processor when empty."""
     hang_seconds: float = 30.0
     """The longest that a live inference may take, however slow the golden samples were."""

@@ -154,6 +154,30 @@ class SlotReported(Struct, frozen=True, kw_only=True, rename="camel"):
     total_chunks: int = 0
 
 
+class AcceleratorFound(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+    """Something that an engine could run models on, as the board found it by trying."""
+
+    name: str
+    """As the engine calls it: `cpu`, `edgetpu`, `GPU`, `CUDAExecutionProvider`."""
+    description: str = ""
+    """What it is, when it works."""
+    code: str = ""
+    """`AcceleratorMissing` or `AcceleratorFailed`; empty when it works."""
+    message: str = ""
+
+
+class EngineFound(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+    """An engine on the board."""
+
+    name: str
+    """See runtimes.RuntimeName."""
+    version: str = ""
+    code: str = ""
+    """`RuntimeMissing` or `RuntimeBroken`; empty when it loads."""
+    message: str = ""
+    accelerators: tuple[AcceleratorFound, ...] = ()
+
+
 class Capabilities(Struct, frozen=True, kw_only=True, rename="camel"):
     """What a board is and has."""
 
@@ -161,6 +185,8 @@ class Capabilities(Struct, frozen=True, kw_only=True, rename="camel"):
     """Version of the agent."""
     runtimes: dict[str, str]
     """Runtime to version, e.g. {"litert": "2.3.0"}."""
+    engines: tuple[EngineFound, ...] = ()
+    """What was found by loading and trying them, of what is installed; empty until that is done."""
     machine: str = ""
     python: str = ""
     memory_bytes: int | None = None

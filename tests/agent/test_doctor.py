@@ -2,6 +2,7 @@
 
 import datetime as dt
 import json
+import re
 import shutil
 import signal
 import subprocess
@@ -13,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from litefleet_agent import commands
-from litefleet_agent.doctor import artifacts, broker, engine, ground, history, papers
+from litefleet_agent.doctor import artifacts, broker, engines, ground, history, papers
 from litefleet_agent.doctor.broker import connack_reason, connect_packet, suback_reason, subscribe_packet
 from litefleet_agent.doctor.examine import examine
 from litefleet_agent.doctor.finding import fail
@@ -22,6 +23,7 @@ from litefleet_agent.fileio import Disk
 from litefleet_agent.identity import read
 from litefleet_agent.journal import Journal, Moment, entries_in
 from litefleet_agent.main import _parser
+from litefleet_protocol.messages import AcceleratorFound, EngineFound
 
 from .artifacts import Made, make_from
 from .broker import until
@@ -298,12 +300,39 @@ def test_little_room_is_told(world):
     assert found == free
 
 
-def test_an_engine_that_does_not_load(world, monkeypatch):
-    monkeypatch.setattr(engine, "_IMPORT", "import os, signal; os.kill(os.getpid(), signal.SIGILL)")
-    (finding,) = engine.engine(patient(world))
-    assert (finding.status, "signal 4" in finding.why) == ("fail", True)
-    monkeypatch.setattr(engine, "_IMPORT", "raise ImportError('no such wheel')")
-    assert "no such wheel" in engine.engine(patient(world))[0].why
+def test_each_engine_gets_a_line_that_says_what_it_runs_on(world):
+    found = engines.engines(patient(world))
+    assert statuses(found) == ["ok"] * 3
+    litert, openvino, onnx = (f.why for f in found)
+    assert re.match(r"LiteRT [0-9.]+: cpu \(this board's processor, with XNNPACK\); no edgetpu \(", litert)
+    assert "libedgetpu1-std" in litert
+    assert re.match(r"OpenVINO [0-9.]+: CPU \(", openvino)
+    assert re.match(r"ONNX Runtime [0-9.]+: CPUExecutionProvider", onnx)
+
+
+MISSING = EngineFound(name="openvino", code="RuntimeMissing", message="pip install it")
+BROKEN = EngineFound(name="openvino", code="RuntimeBroken", message="its process was killed by SIGILL, loading it")
+NO_STICK = AcceleratorFound(name="GPU", code="AcceleratorFailed", message="no driver")
+HALF = EngineFound(name="openvino", version="1", accelerators=(AcceleratorFound(name="CPU", description="x"), NO_STICK))
+
+
+@pytest.mark.parametrize(
+    ("engine", "is_needed", "wanted", "status", "words"),
+    [
+        (MISSING, False, "", "ok", "is not installed, and nothing here needs it"),
+        (MISSING, True, "", "fail", "the board needs it: pip install it"),
+        (BROKEN, False, "", "warn", "SIGILL"),
+        (BROKEN, True, "", "fail", "SIGILL"),
+        (HALF, True, "", "warn", "CPU (x); no GPU (no driver)"),
+        (HALF, True, "CPU", "warn", "nothing uses it unasked"),
+        (HALF, True, "GPU", "fail", "the configuration wants GPU: no driver"),
+        (HALF, True, "NPU", "fail", "the configuration wants NPU: name one of these"),
+    ],
+)
+def test_what_is_wrong_with_an_engine_matters_as_far_as_it_is_needed(engine, is_needed, wanted, status, words):
+    finding = engines.judged(engine, is_needed=is_needed, wanted=wanted)
+    assert finding.status == status
+    assert words in finding.line()
 
 
 def test_old_troubles_are_not_told_again(world):
@@ -338,7 +367,7 @@ def test_heavy_libraries_stay_out_of_the_doctors_process(world):
     code = (
         "import sys, time, pathlib; from litefleet_agent.doctor.examine import examine;"
         f"examine(pathlib.Path({str(world.state_dir)!r}), None, wall=time.time());"
-        "print([n for n in ('ai_edge_litert', 'cryptography', 'numpy') if n in sys.modules])"
+        "print([n for n in ('ai_edge_litert', 'cryptography', 'numpy', 'openvino', 'onnxruntime') if n in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout.strip() == "[]"

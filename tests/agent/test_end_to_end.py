@@ -62,6 +62,9 @@ def test_whole_life_of_a_board(world):
 
     first = controller.wait_for("Updated", "digits-v1")
     assert first.capabilities.runtimes["litert"]
+    found = until(lambda: controller.reports()[-1].capabilities.engines, "its engines are probed")
+    assert {e.name: e.code for e in found} == {"litert": "", "openvino": "", "onnxruntime": ""}
+    assert [a.name for a in found[0].accelerators] == ["cpu"], "what isn't there isn't reported"
     until(lambda: len(world.answers()) > 50, "answers of v1")
 
     controller.assign(v2)

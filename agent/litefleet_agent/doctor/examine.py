@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from litefleet_agent import identity
-from litefleet_agent.doctor import artifacts, broker, engine, ground, history, papers
+from litefleet_agent.doctor import artifacts, broker, engines, ground, history, papers
 from litefleet_agent.doctor.finding import Finding, fail
 from litefleet_agent.doctor.patient import Patient, running_on
 from litefleet_agent.errors import AgentError
@@ -18,7 +18,7 @@ LOOKS: tuple[tuple[str, Look], ...] = (
     ("clock", ground.clock),
     ("identity", papers.papers),
     ("broker", broker.broker),
-    ("runtime", engine.engine),
+    ("runtime", engines.engines),
     ("slots", artifacts.slots),
     ("journal", history.history),
 )

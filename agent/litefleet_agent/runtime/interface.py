@@ -94,13 +94,13 @@ class Runtime(Protocol):
         threads: int,
         digest: str,
         beside: Mapping[str, str] = NOTHING_BESIDE,
-        device: str = "",
+        accelerator: str = "",
         calm: Callable[[], None] = at_once,
     ) -> EngineModel:
         """Load a file whose SHA-256 must be `digest`, and those `beside` it (name to digest), which it needs.
 
-        They must stay where they are while the model lives. `device` is one of `devices()`; the processor when empty.
-        `calm` is called before what holds up the process's other threads.
+        They must stay where they are while the model lives. `accelerator` is one of `accelerators()`, the processor
+        when empty. `calm` is called before what holds up the process's other threads.
 
         Raises:
             ModelError: `DigestMismatch`, `FormatMismatch`, `BadShape`, `UnsupportedOp`, `MemoryLimit`,
@@ -108,12 +108,12 @@ class Runtime(Protocol):
         """
         ...
 
-    def devices(self) -> Sequence[str]:
+    def accelerators(self) -> Sequence[str]:
         """Names of what this engine could run models on, whether this board has it or not; the processor first."""
         ...
 
-    def try_device(self, name: str) -> str:
-        """Run something small on a device; what it is, in words. May crash: called in child processes only.
+    def try_accelerator(self, name: str) -> str:
+        """Run something small on one of them; what it is, in words. May crash: called in child processes only.
 
         Raises:
             ModelError: `AcceleratorMissing` with what to install, `AcceleratorFailed` for what is there and won't.

@@ -58,7 +58,7 @@ _SMALLEST = Path(__file__).with_name("smallest.tflite")
 
 
 class LiteRT:
-    """Implements `Runtime`. Its devices are what it calls delegates; the processor's, XNNPACK, is built in."""
+    """Implements `Runtime`. Its accelerators are what it calls delegates; the processor's, XNNPACK, is built in."""
 
     @property
     def version(self) -> str:
@@ -72,12 +72,12 @@ class LiteRT:
         threads: int,
         digest: str,
         beside: Mapping[str, str] = NOTHING_BESIDE,
-        device: str = "",
+        accelerator: str = "",
         calm: Callable[[], None] = at_once,
     ) -> "LiteRTModel":
         """Load a `.tflite` file. One that was compiled for the Edge TPU needs and gets that, unasked."""
         check_files(path, digest, beside)
-        delegate = None if device in ("", CPU) else _delegate(device)
+        delegate = None if accelerator in ("", CPU) else _delegate(accelerator)
         calm()  # LiteRT keeps Python's lock while it builds: 9 ms for MobileNetV2
         try:
             return _load(path, threads, delegate)
@@ -92,11 +92,11 @@ class LiteRT:
         code = Code.ACCELERATOR_FAILED if "delegate" in str(refused).lower() else _load_code(str(refused))
         raise ModelError(code, f"LiteRT can't load it: {_named(first_line(refused), str(refused))}") from refused
 
-    def devices(self) -> Sequence[str]:
+    def accelerators(self) -> Sequence[str]:
         """The processor and the delegates whose libraries are known by name."""
         return [CPU, *LIBRARIES]
 
-    def try_device(self, name: str) -> str:
+    def try_accelerator(self, name: str) -> str:
         """Run a model of one operator with it."""
         try:
             model = _load(_SMALLEST, 1, None if name == CPU else _delegate(name))

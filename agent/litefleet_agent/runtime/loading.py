@@ -14,7 +14,7 @@ def load_artifact(
     runtime: Callable[[str], Runtime],
     *,
     threads: int,
-    device: str = "",
+    accelerator: str = "",
     calm: Callable[[], None] = at_once,
 ) -> EngineModel:
     """Load an artifact's model with the engine that it is for, and hold it against its manifest.
@@ -30,7 +30,7 @@ def load_artifact(
         threads=threads,
         digest=digests.get(first, ""),
         beside={name: digests.get(name, "") for name in others},
-        device=device,
+        accelerator=accelerator,
         calm=calm,
     )
     different = mismatch(manifest.signature, model.signature)

@@ -42,7 +42,7 @@ _NUMBERED = re.compile(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ")
 
 
 class OnnxRuntime:
-    """Implements `Runtime`. Its devices are what it calls execution providers."""
+    """Implements `Runtime`. Its accelerators are what it calls execution providers."""
 
     @property
     def version(self) -> str:
@@ -56,24 +56,24 @@ class OnnxRuntime:
         threads: int,
         digest: str,
         beside: Mapping[str, str] = NOTHING_BESIDE,
-        device: str = "",
+        accelerator: str = "",
         calm: Callable[[], None] = at_once,
     ) -> "OnnxModel":
         """Load an `.onnx` file."""
         check_files(path, digest, beside)
         calm()
-        session = self._session(str(path), threads, device or CPU)
+        session = self._session(str(path), threads, accelerator or CPU)
         try:
             return OnnxModel(session)
         except ValueError as e:
             raise ModelError(Code.BAD_SHAPE, f"ONNX Runtime can't load it: {e}") from e
 
-    def devices(self) -> Sequence[str]:
+    def accelerators(self) -> Sequence[str]:
         """The providers that it was built with."""
         built = [str(p) for p in onnxruntime.get_available_providers() if p not in _ELSEWHERE]
         return [CPU, *(p for p in built if p != CPU)]
 
-    def try_device(self, name: str) -> str:
+    def try_accelerator(self, name: str) -> str:
         """Run a model of one operator on it."""
         session = self._session(_SMALLEST, 1, name)
         try:
@@ -86,8 +86,8 @@ class OnnxRuntime:
         if device not in onnxruntime.get_available_providers():
             raise ModelError(
                 Code.ACCELERATOR_MISSING,
-                f"this ONNX Runtime {self.version} has no {device}; it has {', '.join(self.devices())} (the maker's "
-                "own build of it may; [runtime] device in the agent's configuration says what is used)",
+                f"this ONNX Runtime {self.version} has no {device}; it has {', '.join(self.accelerators())} (the "
+                "maker's own build of it may; [runtime] accelerator in the agent's configuration says what is used)",
             )
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads, options.inter_op_num_threads = threads, 1

@@ -41,13 +41,13 @@ class OpenVino:
         threads: int,
         digest: str,
         beside: Mapping[str, str] = NOTHING_BESIDE,
-        device: str = "",
+        accelerator: str = "",
         calm: Callable[[], None] = at_once,
     ) -> "OpenVinoModel":
         """Load an `.xml` file."""
         check_files(path, digest, beside)
         core = openvino.Core()
-        device = device or CPU
+        device = accelerator or CPU
         self._check_device(core, device)
         calm()
         try:
@@ -58,12 +58,12 @@ class OpenVino:
         except (RuntimeError, ValueError) as e:
             raise ModelError(_load_code(str(e), device), f"OpenVINO can't load it: {_reason(e)}") from e
 
-    def devices(self) -> Sequence[str]:
+    def accelerators(self) -> Sequence[str]:
         """What its plug-ins found on this board."""
         found = [str(name) for name in openvino.Core().available_devices]
         return [CPU, *(name for name in found if name != CPU)]
 
-    def try_device(self, name: str) -> str:
+    def try_accelerator(self, name: str) -> str:
         """Compile and run a model of one operator on it."""
         core = openvino.Core()
         self._check_device(core, name)
@@ -81,7 +81,7 @@ class OpenVino:
             raise ModelError(
                 Code.ACCELERATOR_MISSING,
                 f"OpenVINO {self.version} finds no {name} on this board; it has {', '.join(found)} (its driver may be "
-                "missing; [runtime] device in the agent's configuration says which one is used)",
+                "missing; [runtime] accelerator in the agent's configuration says which one is used)",
             )
 
 

@@ -166,6 +166,30 @@ def _slots(slots: list[Json]) -> list[str]:
     return columns(["Slot", "Phase", "Current", "Desired", "Progress", "Message"], rows)
 
 
+def _engines(engines: list[Json]) -> list[str]:
+    rows = [
+        (
+            e["name"],
+            e.get("version", ""),
+            ", ".join(a["name"] for a in e.get("accelerators") or [] if not a.get("code")),
+            "; ".join(
+                said
+                for said in (
+                    _because(e.get("code", ""), e.get("message", "")),
+                    *(
+                        f"{a['name']}: {_because(a['code'], a.get('message', ''))}"
+                        for a in e.get("accelerators") or []
+                        if a.get("code")
+                    ),
+                )
+                if said
+            ),
+        )
+        for e in engines
+    ]
+    return columns(["Engine", "Version", "Runs on", "Message"], rows)
+
+
 def history(revisions: list[Json]) -> list[str]:
     """A rollout's past, as a table."""
     if not revisions:
@@ -187,6 +211,7 @@ _SECTIONS: dict[tuple[str, str], tuple[str, Callable[[list[Json]], list[str]]]] 
     ("ModelRollout", "classes"): ("Classes", rollout_classes),
     ("ModelRollout", "history"): ("History", history),
     ("ModelVersion", "classes"): ("Classes", _variants),
+    ("Device", "engines"): ("Engines", _engines),
     ("Device", "slots"): ("Slots", _slots),
 }
 """(kind, field of its status) to the section's title and its table."""

@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from litefleet_controller.resources.device import DeviceSlot
+from litefleet_controller.resources.device import DeviceAccelerator, DeviceEngine, DeviceSlot
 from litefleet_protocol.limits import MAX_SLOTS
-from litefleet_protocol.messages import Phase, Presence, Reported, SlotReported
+from litefleet_protocol.messages import EngineFound, Phase, Presence, Reported, SlotReported
 from litefleet_protocol.names import is_digest, is_name
 
 Json = dict[str, Any]
@@ -19,6 +19,8 @@ VersionOf = Callable[[str, str, str], str]
 
 _MAX_TEXT = 1024
 _MAX_RUNTIMES = 16
+_MAX_ENGINES = 8
+_MAX_REASON = 300
 _LARGEST = 2**53
 LAST_SEEN_EVERY_S = 60.0
 """How stale lastSeen may get, so that boards which only repeat themselves cause no writes."""
@@ -69,6 +71,8 @@ def status_of(device: str, said: Said, version_of: VersionOf) -> Json:
         status |= {
             "agentVersion": has.agent[:64],
             "runtimes": {k[:64]: v[:64] for k, v in list(has.runtimes.items())[:_MAX_RUNTIMES]},
+            # A board that has just started hasn't looked yet: what it said before stands until it has.
+            "engines": [_engine(engine) for engine in has.engines[:_MAX_ENGINES]] or None,
             "machine": has.machine[:64],
             "memoryBytes": _bytes(has.memory_bytes),
             "diskFreeBytes": _bytes(has.disk_free_bytes),
@@ -99,6 +103,21 @@ def changed_status(stored: Json, said: Json, now: datetime, generation: int) -> 
         return None
     fresh["lastSeen"] = now.isoformat(timespec="seconds").replace("+00:00", "Z")
     return fresh
+
+
+def _engine(engine: EngineFound) -> Json:
+    return DeviceEngine(
+        name=engine.name[:64],
+        version=engine.version[:64],
+        code=engine.code[:64],
+        message=engine.message[:_MAX_REASON],
+        accelerators=[
+            DeviceAccelerator(
+                name=a.name[:64], description=a.description[:128], code=a.code[:64], message=a.message[:_MAX_REASON]
+            )
+            for a in engine.accelerators[:_MAX_ENGINES]
+        ],
+    ).dump()
 
 
 def _slot(device: str, name: str, slot: SlotReported, version_of: VersionOf) -> Json:

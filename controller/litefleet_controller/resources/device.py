@@ -158,6 +158,27 @@ class DeviceSlot(Part):
     progress: str = Field(default="", description="What the board is doing, e.g. how much it has fetched.")
 
 
+class DeviceAccelerator(Part):
+    """Something that an engine on the board could run models on."""
+
+    name: str = Field(description="As the engine calls it, e.g. cpu, edgetpu, GPU, CUDAExecutionProvider.")
+    description: str = Field(default="", description="What it is, when it works.")
+    code: str = Field(default="", description="Why it doesn't work, e.g. AcceleratorFailed; empty when it does.")
+    message: str = Field(default="", description="The same in plain words.")
+
+
+class DeviceEngine(Part):
+    """An engine on the board, as it was found by loading it."""
+
+    name: str = Field(description="litert, openvino or onnxruntime, as spec.runtime of a DeviceClass.")
+    version: str = Field(default="", description="Its release.")
+    code: str = Field(default="", description="Why it doesn't load, e.g. RuntimeBroken; empty when it does.")
+    message: str = Field(default="", description="The same in plain words.")
+    accelerators: list[DeviceAccelerator] = Field(
+        default=[], description="What it found to run models on. What isn't on the board isn't listed."
+    )
+
+
 class DeviceStatus(Status):
     """What the board last said."""
 
@@ -170,6 +191,9 @@ class DeviceStatus(Status):
     last_seen: datetime | None = Field(default=None, description="When the board last said anything.")
     agent_version: str = Field(default="", description="Version of the program on the board.")
     runtimes: dict[str, str] = Field(default={}, description="Versions of the engines on the board, by name.")
+    engines: list[DeviceEngine] = Field(
+        default=[], description="The engines as the board found them by trying, and what they can run models on."
+    )
     machine: str = Field(default="", description="Processor architecture, as the board names it.")
     memory_bytes: int | None = Field(default=None, description="Memory of the board.")
     disk_free_bytes: int | None = Field(default=None, description="Room left for models.")

@@ -98,17 +98,17 @@ def test_what_is_no_model_is_a_format_mismatch(tmp_path, engine, rubbish):
 
 
 @every
-def test_a_device_that_the_board_has_not_is_named_with_what_there_is(tmp_path, engine):
+def test_an_accelerator_that_the_board_has_not_is_named_with_what_there_is(tmp_path, engine):
     with pytest.raises(ModelError, match="NPU-9") as caught:
-        load(engine, files(engine, "a"), tmp_path, device="NPU-9")
+        load(engine, files(engine, "a"), tmp_path, accelerator="NPU-9")
     assert caught.value.code == "AcceleratorMissing"
 
 
 @every
-def test_the_processor_is_the_first_device_and_works(engine):
+def test_the_processor_is_the_first_accelerator_and_works(engine):
     found = runtime(engine)
     assert found.version
-    assert found.try_device(found.devices()[0])
+    assert found.try_accelerator(found.accelerators()[0])
 
 
 @others

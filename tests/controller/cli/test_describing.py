@@ -64,3 +64,15 @@ def test_pruning_is_said_with_what_it_saved_and_cost() -> None:
     assert "coral pruned (magnitude): 75.0% of the weights gone, after 8 epochs" in said
     assert "compressed 29.4 KiB against 51.0 KiB of int8; accuracy -0.5 points" in said
     assert "coral pruned (magnitude): 75.0% of the weights gone, at once, without training" in described(None, pruning)
+
+
+def test_a_boards_engines_are_said_with_what_they_run_on_and_what_fails() -> None:
+    failed = {"name": "edgetpu", "code": "AcceleratorFailed", "message": "no stick"}
+    engines = [
+        {"name": "litert", "version": "2.3.0", "accelerators": [{"name": "cpu", "description": "x"}, failed]},
+        {"name": "openvino", "code": "RuntimeBroken", "message": "killed by SIGILL"},
+    ]
+    body = {"kind": "Device", "metadata": {"name": "pi-1"}, "status": {"engines": engines}}
+    said = [" ".join(line.split()) for line in lines(body)]
+    assert "litert 2.3.0 cpu edgetpu: AcceleratorFailed: no stick" in said
+    assert "openvino RuntimeBroken: killed by SIGILL" in said

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import msgspec
 import pytest
 from structlog.testing import capture_logs
 
@@ -16,7 +17,14 @@ from litefleet_controller.delivery.reported import ReportedState
 from litefleet_controller.store.errors import DatabaseFullError
 from litefleet_controller.store.interface import Key, Patch
 from litefleet_controller.store.objects import SqlObjects
-from litefleet_protocol.messages import Capabilities, Presence, Reported, SlotReported
+from litefleet_protocol.messages import (
+    AcceleratorFound,
+    Capabilities,
+    EngineFound,
+    Presence,
+    Reported,
+    SlotReported,
+)
 from tests.controller.delivery.conftest import device_body, until
 
 START = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -116,6 +124,22 @@ async def test_a_report_becomes_the_status(world: World) -> None:
         "message": "",
         "observedGeneration": 1,
     }
+
+
+async def test_what_engines_a_board_has_stands_until_it_has_looked_again(world: World) -> None:
+    stick = AcceleratorFound(name="edgetpu", code="AcceleratorFailed", message="m" * 5000)
+    cpu = AcceleratorFound(name="cpu", description="this board's processor")
+    engine = EngineFound(name="litert", version="2.3.0", accelerators=(cpu, stick))
+    capabilities = Capabilities(agent="0.1.0", runtimes={"litert": "2.3.0"}, engines=(engine,))
+    world.state.reported("a", msgspec.structs.replace(report(), capabilities=capabilities))
+    await world.settled()
+    (found,) = (await world.status())["engines"]
+    assert (found["name"], found["version"], found["code"]) == ("litert", "2.3.0", "")
+    assert [a["code"] for a in found["accelerators"]] == ["", "AcceleratorFailed"]
+    assert len(found["accelerators"][1]["message"]) == 300
+    world.state.reported("a", report(sequence=1, boot_id="another"))
+    await world.settled()
+    assert (await world.status())["engines"] == [found]
 
 
 async def test_progress_is_shown_in_chunks(world: World) -> None:
