@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from litefleet_controller.app.settings import Settings, is_plausible, new_uid, utc_now
+from litefleet_controller.app.settings import WRITTEN, Settings, is_plausible, new_uid, utc_now
 from litefleet_controller.artifacts.directory import DirectoryBlobs
 from litefleet_controller.artifacts.manifest import ArtifactStore
 from litefleet_controller.identity.authority import Authority
@@ -23,6 +23,7 @@ from litefleet_controller.store.objects import SqlObjects
 from litefleet_controller.telemetry.boardlog import rows as boardlog
 from litefleet_controller.telemetry.boardlog.query import SqlBoardLogs
 from litefleet_controller.telemetry.query import SqlTelemetry, forget, retention
+from litefleet_controller.telemetry.redating import redate
 
 log = structlog.get_logger()
 
@@ -96,9 +97,10 @@ async def forget_old_telemetry(database: Database, clock: Callable[[], datetime]
         now = clock()
         try:
             if is_plausible(now):
+                redated = await redate(database, now, WRITTEN)
                 removed = await retention(database, now - TELEMETRY_KEPT)
                 await _forget_old_logs(database, now - TELEMETRY_KEPT)
-                log.info("telemetry_retention", removed=removed)
+                log.info("telemetry_retention", removed=removed, redated=redated)
             else:
                 log.warning("telemetry_retention_put_off", reason="the clock is wrong", now=now.isoformat())
         except Exception:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from litefleet_controller.sources.policy import SourcePolicy
 
-_WRITTEN = datetime(2026, 1, 1, tzinfo=UTC)
+WRITTEN = datetime(2026, 1, 1, tzinfo=UTC)
 _REPLACED_WITHIN = timedelta(days=3653)
 
 
@@ -50,7 +50,7 @@ def utc_now() -> datetime:
 
 def is_plausible(now: datetime) -> bool:
     """Whether a clock can be right at all: this program was written in 2026, and is replaced within ten years."""
-    return _WRITTEN <= now < datetime.fromtimestamp(Path(__file__).stat().st_mtime, UTC) + _REPLACED_WITHIN
+    return WRITTEN <= now < datetime.fromtimestamp(Path(__file__).stat().st_mtime, UTC) + _REPLACED_WITHIN
 
 
 def new_uid() -> str:
