@@ -5,7 +5,7 @@ evaluation set that is no good costs the request, since nothing can be proven wi
 """
 
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,6 +35,31 @@ class Evaluation:
     y: NDArray[np.int64]
 
 
+class Training:
+    """Raw inputs and their classes; a batch is prepared when it is needed, since floats take four times the room."""
+
+    def __init__(
+        self, x: NDArray[np.generic], y: NDArray[np.int64], prepare: Callable[[NDArray[np.generic]], Floats]
+    ) -> None:
+        self._x = x
+        self._prepare = prepare
+        self.y = y
+
+    def __len__(self) -> int:
+        return len(self.y)
+
+    def batch(self, chosen: Sequence[int] | NDArray[np.intp]) -> Floats:
+        """Those inputs as the model takes them, (N, ...) float32.
+
+        Raises:
+            RungError: `TrainingInvalid`, for NaN and infinity among them.
+        """
+        try:
+            return self._prepare(self._x[np.asarray(chosen)])
+        except _InvalidError as e:
+            raise _invalid_training(e) from e
+
+
 class _InvalidError(ValueError):
     """Why a data set is no good, one sentence."""
 
@@ -49,6 +74,29 @@ def load_calibration(path: str, samples: int, spec: Preprocess, input_shape: Seq
         return _inputs(_load(path, "x")[:samples], spec, input_shape)
     except _InvalidError as e:
         raise RungError("CalibrationInvalid", f"the calibration set can't be used: {e}") from e
+
+
+def load_training(path: str, samples: int, spec: Preprocess, input_shape: Sequence[int], classes: int) -> Training:
+    """The first `samples` inputs with their classes.
+
+    Raises:
+        RungError: `TrainingInvalid`.
+    """
+    try:
+        x, y = _load(path, "x"), _load(path, "y")
+        if y.ndim != 1 or len(y) != len(x):
+            raise _InvalidError(f"y must be one class number a sample: x has the shape {x.shape}, y has {y.shape}")
+        training = Training(
+            x[:samples], _class_numbers(y[:samples], classes), lambda chosen: _inputs(chosen, spec, input_shape)
+        )
+    except _InvalidError as e:
+        raise _invalid_training(e) from e
+    training.batch([0])  # whose shape is everybody's
+    return training
+
+
+def _invalid_training(error: _InvalidError) -> RungError:
+    return RungError("TrainingInvalid", f"the training set (spec.training) can't be used: {error}")
 
 
 def load_evaluation(path: str, spec: Preprocess, input_shape: Sequence[int], classes: int) -> Evaluation:

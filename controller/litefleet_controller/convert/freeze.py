@@ -28,7 +28,7 @@ def freeze(task: Freeze, stage: Callable[[str, int], None]) -> Frozen:
     opened = _open(task, folder)
     evaluation = load_evaluation(task.evaluation, task.preprocess, opened.input_shape, opened.classes)
     stage("freezing", 20)
-    (folder / FROZEN_FILE).write_bytes(_frozen(opened))
+    (folder / FROZEN_FILE).write_bytes(frozen(opened))
     stage("evaluating", 40)
     write_answers(folder, _answers(opened, evaluation.x))
     return Frozen(classes=opened.classes)
@@ -40,7 +40,12 @@ def _open(task: Freeze, folder: Path) -> Opened:
     return open_saved_model(Path(task.source), folder, task.source_signature)
 
 
-def _frozen(opened: Opened) -> bytes:
+def frozen(opened: Opened) -> bytes:
+    """The model as a float32 `.tflite` file for a batch of 1, its input named `input`.
+
+    Raises:
+        ConversionError: final; `UnsupportedOp` or `ConversionFailed`.
+    """
     import tensorflow as tf
     from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 

@@ -36,7 +36,16 @@ def open_keras(source: Path, folder: Path) -> Opened:
     """The `.keras` file at `source`.
 
     Raises:
-        ConversionError: final; see `check_keras_file`, and `FormatMismatch`, `FormatUnsupported` or `BadShape`.
+        ConversionError: final; see `load_keras` and `opened`.
+    """
+    return opened(load_keras(source, folder))
+
+
+def load_keras(source: Path, folder: Path) -> Any:
+    """The `.keras` file at `source` as a keras.Model.
+
+    Raises:
+        ConversionError: final; see `check_keras_file`, and `FormatMismatch`.
     """
     check_keras_file(source)
     import keras
@@ -46,7 +55,7 @@ def open_keras(source: Path, folder: Path) -> Opened:
     named.symlink_to(source)
     keras.backend.clear_session()
     try:
-        model: Any = keras.saving.load_model(named, compile=False, safe_mode=True)
+        return keras.saving.load_model(named, compile=False, safe_mode=True)
     except Exception as e:
         raise ConversionError(
             "FormatMismatch",
@@ -54,6 +63,14 @@ def open_keras(source: Path, folder: Path) -> Opened:
             final=True,
             hint=f"it was read with keras {keras.__version__}; save it with the same or an older version",
         ) from e
+
+
+def opened(model: Any) -> Opened:
+    """A keras.Model as what converts and answers.
+
+    Raises:
+        ConversionError: final; `FormatUnsupported` or `BadShape`.
+    """
     shape, classes = _check_tensors(
         [(tuple(t.shape), t.dtype) for t in model.inputs], [tuple(t.shape) for t in model.outputs]
     )

@@ -20,6 +20,7 @@ from litefleet_controller.convert.interface import (
     Made,
     ParityLimits,
     Progress,
+    TrainingSet,
 )
 from litefleet_controller.reconcile.interface import Now, Request, Result
 from litefleet_controller.reconcile.models import Versioned, newest_version
@@ -221,6 +222,9 @@ def conversion_request(spec: ModelVersionSpec, device_class: Class) -> Conversio
         evaluation=_content_of(spec.evaluation),
         calibration=_content_of(spec.calibration) if spec.calibration else None,
         calibration_samples=spec.calibration.samples if spec.calibration else 100,
+        training=TrainingSet(_content_of(spec.training), spec.training.samples, spec.training.epochs)
+        if spec.training
+        else None,
         preprocess=preprocess_of(spec),
         postprocess=postprocess_of(spec),
         threads=accelerator.threads,

@@ -93,6 +93,19 @@ class Calibration(Part):
     _uri = field_validator("uri")(check_uri)
 
 
+class Training(Part):
+    """Inputs and classes that pruned variants are trained further on. The source itself is never trained."""
+
+    uri: str = Field(description=f"An .npz with x (inputs before pre-processing) and y (class numbers). {_URI_HELP}")
+    digest: Digest | None = Field(default=None, description=_DIGEST_HELP)
+    samples: int = Field(default=10_000, ge=1, le=1_000_000, description="How many of them are used, from the first.")
+    epochs: int | None = Field(
+        default=None, ge=1, le=1000, description="How often they are seen; as the recipe has it when it isn't given."
+    )
+
+    _uri = field_validator("uri")(check_uri)
+
+
 class Evaluation(Part):
     """Inputs that each variant must answer as the source does before any board gets it."""
 
@@ -110,16 +123,24 @@ class ModelSpec(Part):
     input: Input = Input()
     output: Output = Output()
     calibration: Calibration | None = Field(default=None, description="Needed by recipes with fixed ranges, as int8.")
+    training: Training | None = Field(
+        default=None, description="For recipes that prune, which take away little without it."
+    )
     evaluation: Evaluation
 
 
-NamedFile = Source | Calibration | Evaluation
+NamedFile = Source | Calibration | Training | Evaluation
 """What names a file by `uri` and perhaps `digest`."""
 
 
 def files_of(spec: ModelSpec) -> list[tuple[str, NamedFile]]:
     """The files that a Model names, each with the path of its field."""
-    named = (("spec.source", spec.source), ("spec.calibration", spec.calibration), ("spec.evaluation", spec.evaluation))
+    named = (
+        ("spec.source", spec.source),
+        ("spec.calibration", spec.calibration),
+        ("spec.training", spec.training),
+        ("spec.evaluation", spec.evaluation),
+    )
     return [(field, file) for field, file in named if file is not None]
 
 

@@ -61,6 +61,7 @@ async def test_reconciling_again_changes_nothing(world: World, reconciler: Model
         {"input": {"preprocess": {"scale": 0.5}}},
         {"calibration": {"samples": 7}},
         {"calibration": None},
+        {"training": {"uri": f"blob://sha256:{hashlib.sha256(b'digits calibration').hexdigest()}", "epochs": 3}},
     ],
 )
 async def test_a_change_makes_the_next_version(

@@ -2,22 +2,73 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from litefleet_controller.convert.pruning.once import layers_of, overall, pruned_once
 from litefleet_controller.convert.pruning.plan import why_not_trained
 from litefleet_controller.convert.pruning.report import Pruned
 from litefleet_controller.convert.tasks import FROZEN_FILE, Prune, PrunedModel
 
+Told = Callable[[str, int], None]
 
-def prune(task: Prune, stage: Callable[[str, int], None]) -> PrunedModel:
+
+def prune(task: Prune, stage: Told) -> PrunedModel:
     """Write FROZEN_FILE.
 
     Raises: RungError, ConversionError.
     """
     stage("pruning", 0)
+    made, pruned = (_once if task.training is None else _trained)(task, stage)
+    (Path(task.folder) / FROZEN_FILE).write_bytes(made)
+    return PrunedModel(pruned=pruned)
+
+
+def _once(task: Prune, _: Told) -> tuple[bytes, Pruned]:
     how = task.pruning
-    frozen = pruned_once(Path(task.frozen).read_bytes(), how.sparsity_once, how.min_weights)
-    (Path(task.folder) / FROZEN_FILE).write_bytes(frozen)
-    layers = layers_of(frozen)
+    made = pruned_once(Path(task.frozen).read_bytes(), how.sparsity_once, how.min_weights)
+    layers = layers_of(made)
     note = f"pruned to {overall(layers):.0%} zeros at once, without training: {why_not_trained(task.source_format)}"
-    return PrunedModel(pruned=Pruned(method="magnitude", sparsity=overall(layers), layers=layers, note=note))
+    return made, Pruned(method="magnitude", sparsity=overall(layers), layers=layers, note=note)
+
+
+def _trained(task: Prune, stage: Told) -> tuple[bytes, Pruned]:
+    from litefleet_controller.convert.freeze import frozen
+    from litefleet_controller.convert.loading import load_keras, opened
+    from litefleet_controller.convert.pruning.gradual import pruned_gradually
+
+    model = load_keras(Path(task.source), Path(task.folder))
+    lesson = _lesson(task, model)
+    stage("training", 2)
+    pruned_gradually(model, task.pruning, lesson, lambda said, share: stage(said, 2 + int(90 * share)))
+    stage("freezing", 93)
+    made = frozen(opened(model))
+    layers = layers_of(made)
+    note = f"pruned to {overall(layers):.0%} zeros in {lesson.epochs} epochs of training on {len(lesson.data)} samples"
+    return made, Pruned(
+        method="magnitude",
+        sparsity=overall(layers),
+        layers=layers,
+        epochs=lesson.epochs,
+        samples=len(lesson.data),
+        seed=lesson.how.seed,
+        note=note,
+    )
+
+
+def _lesson(task: Prune, model: Any) -> Any:
+    import keras
+    import tensorflow as tf
+
+    from litefleet_controller.convert.datasets import load_training
+    from litefleet_controller.convert.loading import opened
+    from litefleet_controller.convert.pruning.lesson import Lesson, answers
+
+    trained_on, how = task.trained_on, task.pruning.fine_tuning
+    if task.training is None or trained_on is None:
+        raise AssertionError("a lesson needs data")
+    # For the same weights every time; before anything random runs.
+    tf.config.experimental.enable_op_determinism()
+    keras.utils.set_random_seed(how.seed)
+    edges = opened(model)
+    data = load_training(task.training, trained_on.samples, task.preprocess, edges.input_shape, edges.classes)
+    return Lesson(data, answers(model, data), trained_on.epochs or how.epochs, how)

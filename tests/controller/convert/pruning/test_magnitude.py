@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 
+from litefleet_controller.convert.pruning.lesson import check_time
 from litefleet_controller.convert.pruning.magnitude import kept, sparsity_at
+from litefleet_controller.convert.tasks import RungError
 from litefleet_controller.resources.recipe import FineTuning, Magnitude
 
 HOW = Magnitude(
@@ -40,3 +42,9 @@ def test_sparsity_grows_on_a_cubic_from_the_initial_to_the_final_and_stays_there
 
 def test_a_training_of_one_step_ends_at_the_final_sparsity_all_the_same() -> None:
     assert sparsity_at(1, 1, HOW) == pytest.approx(0.8)
+
+
+def test_a_training_that_would_not_end_in_time_is_refused_when_it_has_begun() -> None:
+    check_time(0.5, 100, 50)
+    with pytest.raises(RungError, match=r"about 100 s of CPU time, and there are 50: set fewer spec.training.samples"):
+        check_time(1.0, 100, 50)
