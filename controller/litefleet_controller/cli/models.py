@@ -1,4 +1,4 @@
-"""`litefleet model push`: a model or a data set goes up, its URI comes back."""
+"""`litefleet model`, and its `push`: a model or a data set goes up, its URI comes back."""
 
 import sys
 from collections.abc import Iterator
@@ -8,12 +8,15 @@ from typing import IO, TYPE_CHECKING, Annotated
 
 import typer
 
+from litefleet_controller.cli import making
 from litefleet_controller.cli.session import connected, current
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 app = typer.Typer(no_args_is_help=True, help="Models and data sets.")
+
+app.command()(making.new)
 
 _PIECE = 256 * 1024
 

@@ -49,7 +49,7 @@ async def adopt(blobs: Blobs, path: Path) -> tuple[str, int]:
         ConversionError: `StorageFailed`.
     """
     try:
-        data = await asyncio.to_thread(_read_plain_file, path)
+        data = await asyncio.to_thread(read_plain_file, path)
         return await blobs.put(data), len(data)
     except (OSError, BlobError) as e:
         raise ConversionError("StorageFailed", f"{path.name} can't be kept: {e}", final=False) from e
@@ -69,7 +69,7 @@ def unasked() -> ConversionError:
     return ConversionError("WorkerCrashed", "the worker answers what wasn't asked", final=False)
 
 
-def _read_plain_file(path: Path) -> bytes:
+def read_plain_file(path: Path) -> bytes:
     """The content of a file that a worker, which isn't trusted, says it made: no link to something else."""
     with os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
         if os.fstat(file.fileno()).st_size > _MAX_MADE_BYTES:

@@ -26,6 +26,7 @@ from litefleet_controller.convert.tasks import (
     LENGTH,
     MAX_FRAME_BYTES,
     Accelerated,
+    Built,
     Calibrated,
     Failed,
     Frozen,
@@ -52,7 +53,7 @@ _OWN_FAULTS = frozenset({signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SI
 
 _STARTING = "starting"
 
-Done = Frozen | PrunedModel | Calibrated | Variant | Accelerated | Refused
+Done = Frozen | PrunedModel | Calibrated | Variant | Accelerated | Built | Refused
 
 
 def scrubbed_environment(environment: Mapping[str, str], scratch: Path) -> dict[str, str]:

@@ -27,6 +27,7 @@ FROZEN_FILE = "frozen.tflite"
 ANSWERS_FILE = "answers.npz"
 RANGES_FILE = "ranges.json"
 COMPILED_FILE = "compiled.tflite"
+MODEL_FILE = "model.keras"
 
 CHECKING = "checking"
 """The stage in which a foreign file is first loaded and run: one that takes long there never ends."""
@@ -111,6 +112,18 @@ class Accelerate(Struct, frozen=True, kw_only=True, tag="accelerate"):
     """Wall clock that the compiler has."""
 
 
+class Build(Struct, frozen=True, kw_only=True, tag="build"):
+    """Make MODEL_FILE: an untrained network of an architecture in zoo/."""
+
+    folder: str
+    architecture: str
+    shape: tuple[int, int, int]
+    """Height and width in pixels, channels."""
+    classes: int
+    width: float = 1.0
+    seed: int = 0
+
+
 class Stage(Struct, frozen=True, kw_only=True, tag="stage"):
     """A task enters a stage; the clock of the stage's time limit starts anew."""
 
@@ -166,6 +179,17 @@ class Accelerated(Struct, frozen=True, kw_only=True, tag="accelerated"):
     compilation: Compilation | None
 
 
+class Built(Struct, frozen=True, kw_only=True, tag="built"):
+    """A Build is done."""
+
+    parameters: int
+    """All of them, with the statistics of batch normalization."""
+    trainable: int
+    """Those that training changes."""
+    left_out: int
+    """Halvings of the architecture that were left out because the input is small."""
+
+
 class Refused(Struct, frozen=True, kw_only=True, tag="refused"):
     """This recipe can't be made of this model: the rung is refused, the next one may do."""
 
@@ -182,8 +206,8 @@ class Failed(Struct, frozen=True, kw_only=True, tag="failed"):
     hint: str = ""
 
 
-Task = Freeze | Inspect | Prune | Calibrate | Quantize | Accelerate
-Reply = Containment | Stage | Frozen | PrunedModel | Calibrated | Variant | Accelerated | Refused | Failed
+Task = Freeze | Inspect | Prune | Calibrate | Quantize | Accelerate | Build
+Reply = Containment | Stage | Frozen | PrunedModel | Calibrated | Variant | Accelerated | Built | Refused | Failed
 
 CALIBRATION_MISSING = "{} needs a calibration set, and the Model has none: set spec.calibration"
 

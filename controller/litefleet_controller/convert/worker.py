@@ -20,6 +20,7 @@ from litefleet_controller.convert.interface import ConversionError
 from litefleet_controller.convert.sandbox.enter import enter
 from litefleet_controller.convert.tasks import (
     Accelerate,
+    Build,
     Calibrate,
     Failed,
     Freeze,
@@ -77,7 +78,7 @@ def carry_out(task: Task, replies: BinaryIO) -> Reply:
         return Failed(code="WorkerCrashed", message=f"{type(e).__name__}: {str(e)[:240]}", final=False)
 
 
-def _done(task: Task, stage: Callable[[str, int], None]) -> Reply:
+def _done(task: Task, stage: Callable[[str, int], None]) -> Reply:  # noqa: PLR0911 - one for each kind of task
     match task:
         case Freeze():
             from litefleet_controller.convert.freeze import freeze
@@ -103,6 +104,10 @@ def _done(task: Task, stage: Callable[[str, int], None]) -> Reply:
             from litefleet_controller.convert.targets.accelerate import accelerate
 
             return accelerate(task, stage)
+        case Build():
+            from litefleet_controller.convert.zoo.building import build
+
+            return build(task, stage)
 
 
 def _receive(stdin: BinaryIO, tasks: "queue.SimpleQueue[bytes]") -> None:

@@ -1,5 +1,6 @@
 """A converter with the workshop's files in its blobs, and what is asked of it in one line."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,13 +20,15 @@ from litefleet_controller.convert.interface import (
 )
 from litefleet_controller.convert.limits import PoolLimits
 from litefleet_controller.convert.local import LocalConverter
+from litefleet_controller.convert.process import Done
+from litefleet_controller.convert.tasks import Freeze, Stage, Task
 from litefleet_protocol.tensors import Postprocess, Preprocess
 
 DATA = Path(__file__).parents[2] / "agent" / "data"
 LIMITS = ParityLimits(min_agreement=0.95, max_accuracy_drop=0.02)
 
 
-def ignore(_: Progress) -> None:
+def ignore(_: Progress | Stage) -> None:
     """Nobody listens."""
 
 
@@ -79,6 +82,12 @@ class Bench:
         made = (await self.convert(*ladder, **changes)).made
         assert made is not None
         return made
+
+    async def ask(self, task: Callable[[Path], Task], file: str) -> tuple[Done, bytes]:
+        """Have a task done by the worker that has tensorflow loaded: its answer, and a file that it made."""
+        async with self.converter._pool.worker(Freeze) as worker:
+            done = await worker.ask(task(worker.scratch), ignore)
+            return done, (worker.scratch / file).read_bytes()
 
     async def refusal(self, *ladder: RecipeName, **changes: Any) -> ConversionError:
         with pytest.raises(ConversionError) as refused:
