@@ -3,6 +3,7 @@
 Runs in workers; imports numpy.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,15 +13,27 @@ from litefleet_controller.convert.preprocess import Floats
 from litefleet_controller.convert.tasks import ANSWERS_FILE
 
 
-def write_answers(folder: Path, answers: Floats) -> None:
-    """Keep `answers` (N, classes) as `y0` of ANSWERS_FILE, float32.
+def write_answers(folder: Path, answers: Sequence[Floats]) -> None:
+    """Keep each output's `answers` (N, ...) as `y0`, `y1` .. of ANSWERS_FILE, float32.
 
     Raises:
         ConversionError: `BadOutput`.
     """
-    bad = int(np.sum(~np.isfinite(answers).all(axis=1)))
-    if bad:
+    if bad := unanswered(answers):
         raise ConversionError(
-            "BadOutput", f"the source itself answers NaN or infinity for {bad} of {len(answers)} samples", final=True
+            "BadOutput", f"the source itself answers NaN or infinity for {bad} of {len(answers[0])} samples", final=True
         )
-    np.savez(folder / ANSWERS_FILE, y0=answers.astype(np.float32))
+    arrays = {f"y{n}": y.astype(np.float32, copy=False) for n, y in enumerate(answers)}
+    np.savez(folder / ANSWERS_FILE, **arrays)  # type: ignore[arg-type]  # numpy's stub has allow_pickle among them
+
+
+def read_answers(path: str) -> list[Floats]:
+    """What `write_answers` wrote."""
+    with np.load(path, allow_pickle=False) as data:
+        return [data[f"y{n}"] for n in range(len(data))]
+
+
+def unanswered(outputs: Sequence[Floats]) -> int:
+    """Samples for which any of the outputs (N, ...) holds NaN or infinity."""
+    fine = [np.isfinite(y).reshape(len(y), -1).all(axis=1) for y in outputs]
+    return int(np.sum(~np.all(fine, axis=0)))

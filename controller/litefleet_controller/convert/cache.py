@@ -14,7 +14,10 @@ from msgspec import Struct
 
 from litefleet_controller.artifacts.durable import write_file
 from litefleet_controller.convert.interface import (
+    Measure,
+    Metric,
     ModelFile,
+    OutputCloseness,
     ParityLimits,
     RecipeName,
     SourceFormat,
@@ -33,6 +36,7 @@ class FrozenKey(Struct, frozen=True, kw_only=True):
     source_format: SourceFormat
     source_signature: str | None
     evaluation: str
+    metric: Metric = "accuracy"
     preprocess: Preprocess
     toolchain: dict[str, str]
 
@@ -55,6 +59,7 @@ class FrozenEntry(Entry, frozen=True, kw_only=True):
     model: str
     answers: str
     classes: int
+    outputs: tuple[str, ...] = ()
     recipe: RecipeName
     """What the source is the result of already: float32, or another one for a quantized `.tflite` file."""
 
@@ -120,6 +125,7 @@ class VariantKey(Struct, frozen=True, kw_only=True):
     how: Recipe
     calibration: str | None
     calibration_samples: int
+    measure: Measure = Measure()
     goal: ParityLimits | None = None
     """What the recipe works towards, if it does; sizes are left out."""
     training: TrainingSet | None = None
@@ -143,9 +149,12 @@ class VariantEntry(Entry, frozen=True, kw_only=True, tag="variant"):
     traits: tuple[str, ...]
     arena_bytes: int | None
     """None where the engine's format doesn't tell."""
+    golden_tolerances: tuple[float, ...] = ()
     agreement: float
-    accuracy: float
-    source_accuracy: float
+    accuracy: float | None
+    source_accuracy: float | None
+    closeness: tuple[OutputCloseness, ...] = ()
+    measure: Measure = Measure()
     evaluated: int
     classes: int
     hint: Hint
@@ -153,6 +162,13 @@ class VariantEntry(Entry, frozen=True, kw_only=True, tag="variant"):
     toolchain: dict[str, str]
     notes: tuple[str, ...] = ()
     pruned: PrunedVariant | None = None
+
+    @property
+    def fidelity(self) -> float:
+        """What a choice weighs: accuracy, or for tensors what the mean error of the furthest output leaves of 1."""
+        if self.accuracy is not None:
+            return self.accuracy
+        return 1 - max((o.mean_error for o in self.closeness), default=0.0)
 
     @property
     def size(self) -> int:

@@ -31,6 +31,7 @@ class Candidate:
     size: int
     """Bytes of the model's files."""
     accuracy: float
+    """Of tensors, 1 - the mean error of the output that is furthest off (comparing.py)."""
     agreement: float
     activations: int = 0
     """Bytes that are alive at once."""

@@ -4,6 +4,7 @@ Runs in workers; imports numpy. A calibration set that is no good costs the rung
 evaluation set that is no good costs the request, since nothing can be proven without one (ConversionError).
 """
 
+import math
 import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -20,6 +21,9 @@ from litefleet_protocol.tensors import Preprocess
 MAX_EVALUATED = 2_000
 """Samples of an evaluation set that are used, from the first: enough to tell 95% from 96.5% with three sigmas."""
 
+_MAX_ANSWER_BYTES = 128 * 1024**2
+"""What a source answers to an evaluation set, and again what a variant does."""
+
 _MAX_BYTES = 2 * 1024**3
 """Uncompressed content of a data set."""
 
@@ -29,10 +33,10 @@ _ENOUGH_RATIO = 1_000
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """Inputs (N, ...) float32 as the model takes them, and their classes (N,)."""
+    """Inputs (N, ...) float32 as the model takes them, and their classes (N,) where classes are compared."""
 
     x: Floats
-    y: NDArray[np.int64]
+    y: NDArray[np.int64] | None
 
 
 class Training:
@@ -99,25 +103,38 @@ def _invalid_training(error: _InvalidError) -> RungError:
     return RungError("TrainingInvalid", f"the training set (spec.training) can't be used: {error}")
 
 
-def load_evaluation(path: str, spec: Preprocess, input_shape: Sequence[int], classes: int) -> Evaluation:
-    """The first MAX_EVALUATED samples.
+def most_evaluated(outputs: Sequence[Sequence[int]]) -> int:
+    """How many samples are used of a model with outputs of these shapes: their answers must fit into memory, twice."""
+    each = sum(4 * math.prod(shape) for shape in outputs)
+    return max(1, min(MAX_EVALUATED, _MAX_ANSWER_BYTES // max(each, 1)))
+
+
+def load_evaluation(
+    path: str, spec: Preprocess, input_shape: Sequence[int], classes: int, most: int = MAX_EVALUATED
+) -> Evaluation:
+    """The first `most` samples. `classes`: how many a classifier tells apart; 0 where `y` isn't asked for.
 
     Raises:
         ConversionError: `EvaluationInvalid`.
     """
     try:
-        x, y = _load(path, "x"), _load(path, "y")
-        if y.ndim != 1 or len(y) != len(x):
-            raise _InvalidError(f"y must be one class number a sample: x has the shape {x.shape}, y has {y.shape}")
-        numbers = _class_numbers(y[:MAX_EVALUATED], classes)
-        return Evaluation(_inputs(x[:MAX_EVALUATED], spec, input_shape), numbers)
+        x = _load(path, "x")
+        numbers = _numbers(path, x, classes)[:most] if classes else None
+        return Evaluation(_inputs(x[:most], spec, input_shape), numbers)
     except _InvalidError as e:
         raise ConversionError(
             "EvaluationInvalid",
             f"the evaluation set can't be used: {e}",
             final=True,
-            hint="upload an .npz with x (inputs before pre-processing) and y (class numbers)",
+            hint="upload an .npz with x (inputs before pre-processing)" + (" and y (class numbers)" if classes else ""),
         ) from e
+
+
+def _numbers(path: str, x: NDArray[np.generic], classes: int) -> NDArray[np.int64]:
+    y = _load(path, "y")
+    if y.ndim != 1 or len(y) != len(x):
+        raise _InvalidError(f"y must be one class number a sample: x has the shape {x.shape}, y has {y.shape}")
+    return _class_numbers(y, classes)
 
 
 def _class_numbers(y: NDArray[np.generic], classes: int) -> NDArray[np.int64]:

@@ -12,7 +12,8 @@ from typing import Any
 
 from litefleet_controller.convert.answers import write_answers
 from litefleet_controller.convert.archive import refuse
-from litefleet_controller.convert.datasets import load_evaluation
+from litefleet_controller.convert.datasets import load_evaluation, most_evaluated
+from litefleet_controller.convert.edges import Edge, check_edges, names_of
 from litefleet_controller.convert.engines.interface import run
 from litefleet_controller.convert.engines.litert import LiteRTRunner
 from litefleet_controller.convert.fixing import fixed, load
@@ -24,52 +25,60 @@ from litefleet_controller.convert.tasks import CHECKING, FROZEN_FILE, Frozen, In
 
 
 def inspect(task: Inspect, stage: Callable[[str, int], None]) -> Frozen:
-    """Write FROZEN_FILE, and ANSWERS_FILE with `y0` (N, classes) float32: what the source itself says.
+    """Write FROZEN_FILE, and ANSWERS_FILE with each output's `y0`.. (N, ...) float32: what the source itself says.
 
     Raises: ConversionError.
     """
     folder = Path(task.folder)
     stage("loading", 2)
     data, model = read_model(Path(task.source))
-    classes = _check_edges(model)
+    given, made = _edges(model)
+    classes, names = check_edges(given, made, task.metric), names_of(made)
+    _check_input(given[0])
     recipe = recipe_of(model)
     stage(CHECKING, 5)
     load(data)
     data = with_inlined_buffers(fixed(data))
     if recipe == "float32":
-        data = with_signature(data, "input", ("output",))
+        data = with_signature(data, "input", names)
     (folder / FROZEN_FILE).write_bytes(data)
     try:
         runner = LiteRTRunner(folder / FROZEN_FILE)
         shape = tuple(runner.signature.inputs[0].shape)
-        evaluation = load_evaluation(task.evaluation, task.preprocess, shape, classes)
+        most = most_evaluated([o.shape for o in runner.signature.outputs])
+        evaluation = load_evaluation(task.evaluation, task.preprocess, shape, classes, most)
         run(runner, evaluation.x[:1])
         stage("evaluating", 20)
-        (answers,) = run(runner, evaluation.x, lambda share: stage("evaluating", 20 + int(30 * share)))
+        answers = run(runner, evaluation.x, lambda share: stage("evaluating", 20 + int(30 * share)))
     except RungError as e:
         raise ConversionError(e.code, str(e).replace("the variant", "the source"), final=True) from e
     write_answers(folder, answers)
-    return Frozen(classes=classes, recipe=recipe)
+    return Frozen(classes=classes, outputs=names, recipe=recipe)
 
 
-def _check_edges(model: Any) -> int:
-    """How many classes the model tells apart.
-
-    Raises:
-        ConversionError: `FormatUnsupported` or `BadShape`.
-    """
+def _edges(model: Any) -> tuple[list[Edge], list[Edge]]:
+    """What goes in and what comes out, named as the signature has it where there is one."""
     graph = model.subgraphs[0]
-    given, made = ([graph.tensors[i] for i in edge] for edge in (graph.inputs, graph.outputs))
-    if len(given) != 1 or len(made) != 1 or made[0].shape is None or len(made[0].shape) != 2:
-        shapes = [[int(n) for n in (t.shape if t.shape is not None else ())] for t in made]
-        refuse(
-            "FormatUnsupported",
-            f"the source has {len(given)} inputs and outputs {shapes}; "
-            "this version serves classifiers with one input and one output (batch, classes)",
-        )
-    for tensor in (*given, *made):
-        scales = tensor.quantization.scale if tensor.quantization is not None else None
-        if type_name(tensor) != "float32" and (scales is None or len(scales) != 1):
-            kind = type_name(tensor)
-            refuse("BadShape", f"the source takes or gives {kind} without a scale: it must be float32 or quantized")
-    return int(made[0].shape[1])
+    signature = next((s for s in model.signatureDefs or () if s.subgraphIndex == 0), None)
+    maps = signature.outputs or () if signature else ()
+    named = {int(m.tensorIndex): (m.name or b"").decode(errors="replace") for m in maps}
+    given = [_edge(graph.tensors[int(i)], "") for i in graph.inputs]
+    made = [_edge(graph.tensors[int(i)], named.get(int(i), "")) for i in graph.outputs]
+    return given, made
+
+
+def _edge(tensor: Any, name: str) -> Edge:
+    shape = [int(n) for n in (tensor.shape if tensor.shape is not None else ())]
+    signed = [int(n) for n in tensor.shapeSignature] if tensor.shapeSignature is not None else shape
+    scales = tensor.quantization.scale if tensor.quantization is not None else None
+    return Edge(
+        name=name or (tensor.name or b"").decode(errors="replace"),
+        shape=tuple(None if n < 0 else n for n in signed),
+        dtype=type_name(tensor),
+        is_scaled=scales is not None and len(scales) == 1,
+    )
+
+
+def _check_input(given: Edge) -> None:
+    if given.dtype != "float32" and not given.is_scaled:
+        refuse("BadShape", f"the source takes {given}: it must be float32 or quantized with a scale")

@@ -10,7 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from litefleet_controller.convert.answers import write_answers
-from litefleet_controller.convert.datasets import load_evaluation
+from litefleet_controller.convert.datasets import load_evaluation, most_evaluated
+from litefleet_controller.convert.edges import names_of
+from litefleet_controller.convert.engines.interface import stacked
 from litefleet_controller.convert.flatbuffer import check_operators, parse, with_signature
 from litefleet_controller.convert.interface import ConversionError
 from litefleet_controller.convert.loading import Opened, first_line, open_keras, open_saved_model
@@ -19,25 +21,26 @@ from litefleet_controller.convert.tasks import FROZEN_FILE, Freeze, Frozen
 
 
 def freeze(task: Freeze, stage: Callable[[str, int], None]) -> Frozen:
-    """Write FROZEN_FILE, and ANSWERS_FILE with `y0` (N, classes) float32: what the source itself says.
+    """Write FROZEN_FILE, and ANSWERS_FILE with each output's `y0`.. (N, ...) float32: what the source itself says.
 
     Raises: ConversionError.
     """
     folder = Path(task.folder)
     stage("loading", 2)
     opened = _open(task, folder)
-    evaluation = load_evaluation(task.evaluation, task.preprocess, opened.input_shape, opened.classes)
+    most = most_evaluated([tuple(n or 1 for n in output.shape) for output in opened.outputs])
+    evaluation = load_evaluation(task.evaluation, task.preprocess, opened.input_shape, opened.classes, most)
     stage("freezing", 20)
     (folder / FROZEN_FILE).write_bytes(frozen(opened))
     stage("evaluating", 40)
     write_answers(folder, _answers(opened, evaluation.x))
-    return Frozen(classes=opened.classes)
+    return Frozen(classes=opened.classes, outputs=names_of(opened.outputs))
 
 
 def _open(task: Freeze, folder: Path) -> Opened:
     if task.source_format == "keras":
-        return open_keras(Path(task.source), folder)
-    return open_saved_model(Path(task.source), folder, task.source_signature)
+        return open_keras(Path(task.source), folder, task.metric)
+    return open_saved_model(Path(task.source), folder, task.source_signature, task.metric)
 
 
 def frozen(opened: Opened) -> bytes:
@@ -57,7 +60,7 @@ def frozen(opened: Opened) -> bytes:
         converter = tf.lite.TFLiteConverter.from_concrete_functions([constant])
         # Not SELECT_TF_OPS: an operator that LiteRT doesn't have is refused here and not on a board.
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
-        data = with_signature(bytes(converter.convert()), "input", (opened.output_name,))
+        data = with_signature(bytes(converter.convert()), "input", names_of(opened.outputs))
     except Exception as e:
         unsupported = "needs to be supported" in str(e) or "Flex" in str(e) or "neither a custom op" in str(e)
         raise ConversionError(
@@ -70,6 +73,13 @@ def frozen(opened: Opened) -> bytes:
     return data
 
 
-def _answers(opened: Opened, x: Floats) -> Floats:
-    answers = [np.asarray(opened.call(x[i : i + opened.batch])) for i in range(0, len(x), opened.batch)]
-    return np.concatenate(answers).astype(np.float32)
+def _answers(opened: Opened, x: Floats) -> list[Floats]:
+    """Each output (N, ...), as `run` has a variant's."""
+    if opened.batch == 1:
+        singly = [[np.asarray(y, np.float32) for y in opened.call(x[i : i + 1])] for i in range(len(x))]
+        return [stacked(list(output)) for output in zip(*singly, strict=True)]
+    batches = [
+        [np.asarray(y, np.float32) for y in opened.call(x[i : i + opened.batch])]
+        for i in range(0, len(x), opened.batch)
+    ]
+    return [np.concatenate(output) for output in zip(*batches, strict=True)]

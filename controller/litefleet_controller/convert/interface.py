@@ -20,6 +20,30 @@ from litefleet_protocol.tensors import Postprocess, Preprocess, Signature
 RecipeName = str
 """A file in resources/recipes."""
 SourceFormat = Literal["keras", "savedModel", "tflite"]
+Metric = Literal["accuracy", "closeness"]
+"""How answers are compared: by the class that they name, or number by number. See comparing.py."""
+TOLERANCE = 0.1
+"""Of closeness, where a Model gives none: an error with 1 % of the power of what the output tells apart (20 dB)."""
+
+
+class Measure(Struct, frozen=True):
+    """When a variant's answer counts as the source's."""
+
+    metric: Metric = "accuracy"
+    tolerance: float = TOLERANCE
+    """For closeness: the largest error of an output, as a share of its spread."""
+
+
+class OutputCloseness(Struct, frozen=True, kw_only=True):
+    """How far one output is from the source's. Errors are shares of the output's spread: see comparing.py."""
+
+    output: str
+    spread: float
+    mean_error: float
+    worst_error: float
+    """Of any sample."""
+    sqnr_db: float | None
+    """Signal to quantization noise ratio over all samples, decibels; None where there is no noise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,9 +55,12 @@ class ParityLimits:
     max_artifact_bytes: int | None = None
     max_memory_bytes: int | None = None
 
-    def is_close(self, agreement: float, drop: float) -> bool:
-        """Whether answers are near enough to the source's. `drop`: the source's accuracy minus the variant's."""
-        return agreement >= self.min_agreement and drop <= self.max_accuracy_drop
+    def is_close(self, agreement: float, drop: float | None) -> bool:
+        """Whether answers are near enough to the source's.
+
+        `drop`: the source's accuracy minus the variant's; None where nobody said which answers are right.
+        """
+        return agreement >= self.min_agreement and (drop is None or drop <= self.max_accuracy_drop)
 
 
 class TrainingSet(Struct, frozen=True):
@@ -58,7 +85,8 @@ class ConversionRequest:
     """Tried in this order until one is proven; or, with an objective, all of them."""
     limits: ParityLimits
     evaluation: str
-    """Digest of an .npz with `x` (before pre-processing) and `y` (class numbers)."""
+    """Digest of an .npz with `x` (before pre-processing), and for accuracy `y` (class numbers)."""
+    measure: Measure = Measure()  # noqa: RUF009 - frozen
     calibration: str | None = None
     """Digest of an .npz with `x` (before pre-processing)."""
     calibration_samples: int = 100
@@ -121,8 +149,9 @@ class Made:
     signature: Signature
     operators: dict[str, int]
     agreement: float
-    accuracy: float
-    source_accuracy: float
+    accuracy: float | None
+    """None where the metric isn't accuracy."""
+    source_accuracy: float | None
     evaluated: int
     """Evaluation samples compared."""
     toolchain: dict[str, str]
@@ -135,6 +164,10 @@ class Made:
     """What was decided while it was made, a sentence each."""
     engine: Engine = "litert"
     pruned: PrunedVariant | None = None
+    golden_tolerances: tuple[float, ...] = ()
+    """For each output, where one number doesn't fit them all."""
+    closeness: tuple[OutputCloseness, ...] = ()
+    """For each output, where the metric is closeness."""
     target: Targeted | None = None
     """What was made of it, or foretold, for the class's accelerator; a compiled file is in `files` already, while
     agreement, accuracy and golden samples are those of the file that it was compiled from."""
@@ -178,7 +211,7 @@ class Weighed:
     """As `Made.model`. None when nothing could be made."""
     size: int = 0
     agreement: float = 0.0
-    accuracy: float = 0.0
+    accuracy: float | None = None
     activations: int | None = None
     """See `Made.arena_bytes`."""
     hint: Hint | None = None

@@ -24,6 +24,7 @@ from litefleet_controller.resources.recipe import Recipe
 _MAX_SCOPE = 10_000
 """Where the quantizer cuts a scope."""
 _MAX_NAME = 60
+_TINY = float(np.finfo(np.float32).tiny)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,11 +61,11 @@ def damages(
     """Layers that the recipe quantizes, each with its damage, the worst first.
 
     Damage is the mean square of what the answers to `x`, float32 (N, ...), change by when this layer alone is
-    quantized, over the mean square of the answers themselves. `tick` gets the share done.
+    quantized, over the mean square of the answers themselves; of several outputs, the most damaged one's. `tick` gets
+    the share done.
     """
     every = layers(parse(frozen))
     answers = _answers(frozen, x)
-    power = max(float(np.mean(np.square(answers))), float(np.finfo(np.float32).tiny))
     measured = []
     for number, layer in enumerate(every):
         tick(number / len(every))
@@ -73,17 +74,22 @@ def damages(
         except FAILURES:
             continue  # what can't be quantized alone isn't in the way
         if alone != frozen:
-            measured.append((layer, _damage(alone, x, answers) / power))
+            measured.append((layer, _damage(alone, x, answers)))
     return sorted(measured, key=lambda m: -m[1])
 
 
-def _damage(model: bytes, x: Floats, answers: Floats) -> float:
+def _damage(model: bytes, x: Floats, answers: list[Floats]) -> float:
     """Infinite for a file that can't be run."""
     try:
-        error = float(np.mean(np.square(_answers(model, x) - answers)))
+        found = _answers(model, x)
     except (ValueError, RuntimeError):
         return math.inf
-    return error if math.isfinite(error) else math.inf
+    worst = max(_mean_square(f - a) / max(_mean_square(a), _TINY) for f, a in zip(found, answers, strict=True))
+    return worst if math.isfinite(worst) else math.inf
+
+
+def _mean_square(values: Floats) -> float:
+    return float(np.square(values).mean(dtype=np.float64))
 
 
 def growing(ranked: Sequence[tuple[Layer, float]], total: int, max_share: float) -> Iterator[list[tuple[Layer, float]]]:
@@ -102,13 +108,16 @@ def growing(ranked: Sequence[tuple[Layer, float]], total: int, max_share: float)
         count, yielded = count * 2 or 1, taken
 
 
-def _answers(model: bytes, x: Floats) -> Floats:
+def _answers(model: bytes, x: Floats) -> list[Floats]:
+    """Each output (N, ...)."""
     interpreter = Interpreter(model_content=model, num_threads=1)
     interpreter.allocate_tensors()
-    given, made = interpreter.get_input_details()[0]["index"], interpreter.get_output_details()[0]["index"]
-    answers = []
+    given = interpreter.get_input_details()[0]["index"]
+    made = [details["index"] for details in interpreter.get_output_details()]
+    answers: list[list[Floats]] = [[] for _ in made]
     for sample in x:
         interpreter.set_tensor(given, sample[np.newaxis])
         interpreter.invoke()
-        answers.append(interpreter.get_tensor(made))
-    return np.concatenate(answers)
+        for collected, index in zip(answers, made, strict=True):
+            collected.append(interpreter.get_tensor(index).astype(np.float32))
+    return [np.stack(a) for a in answers]

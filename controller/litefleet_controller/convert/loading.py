@@ -11,8 +11,9 @@ from typing import Any
 
 from litefleet_controller.convert.archive import refuse
 from litefleet_controller.convert.containment import check_keras_file
+from litefleet_controller.convert.edges import Edge, check_edges
 from litefleet_controller.convert.graphops import SAVER
-from litefleet_controller.convert.interface import ConversionError
+from litefleet_controller.convert.interface import ConversionError, Metric
 from litefleet_controller.convert.savedmodel import check_graph, unpack
 
 _PREDICT_BATCH = 64
@@ -23,22 +24,23 @@ class Opened:
     """A source that TensorFlow can run."""
 
     call: Callable[[Any], Any]
-    """float32 (batch, ...) to float32 (batch, classes), eagerly and inside a tf.function."""
+    """float32 (batch, ...) to the list of outputs (batch, ...), eagerly and inside a tf.function."""
     input_shape: tuple[int, ...]
     """With a batch of 1."""
+    outputs: tuple[Edge, ...]
     classes: int
-    output_name: str
+    """Of a classifier; 0 for other models."""
     batch: int
     """Samples that `call` takes at once when it answers the evaluation set."""
 
 
-def open_keras(source: Path, folder: Path) -> Opened:
+def open_keras(source: Path, folder: Path, metric: Metric) -> Opened:
     """The `.keras` file at `source`.
 
     Raises:
         ConversionError: final; see `load_keras` and `opened`.
     """
-    return opened(load_keras(source, folder))
+    return opened(load_keras(source, folder), metric)
 
 
 def load_keras(source: Path, folder: Path) -> Any:
@@ -65,20 +67,39 @@ def load_keras(source: Path, folder: Path) -> Any:
         ) from e
 
 
-def opened(model: Any) -> Opened:
+def opened(model: Any, metric: Metric) -> Opened:
     """A keras.Model as what converts and answers.
 
     Raises:
         ConversionError: final; `FormatUnsupported` or `BadShape`.
     """
-    shape, classes = _check_tensors(
-        [(tuple(t.shape), t.dtype) for t in model.inputs], [tuple(t.shape) for t in model.outputs]
+    import keras
+
+    outputs = [Edge(n, tuple(t.shape), t.dtype) for n, t in zip(_output_names(model), model.outputs, strict=True)]
+    shape, classes = _check_tensors([Edge(t.name, tuple(t.shape), t.dtype) for t in model.inputs], outputs, metric)
+    return Opened(
+        lambda x: keras.tree.flatten(model(x, training=False)),
+        (1, *shape[1:]),
+        tuple(outputs),
+        classes,
+        _batch(None, outputs),
     )
-    output_name = model.outputs[0].name.split("/")[-1]
-    return Opened(lambda x: model(x, training=False), (1, *shape[1:]), classes, output_name, _PREDICT_BATCH)
 
 
-def open_saved_model(source: Path, folder: Path, signature: str | None = None) -> Opened:
+def _output_names(model: Any) -> list[str]:
+    """The keys of a dict of outputs, in the order that Keras flattens it; else what the layers are called."""
+    structure = getattr(model, "_outputs_struct", None)
+    if isinstance(structure, dict) and len(structure) == len(model.outputs):
+        return sorted(structure)
+    return [t.name.split("/")[-1] for t in model.outputs]
+
+
+def _batch(given: int | None, outputs: Sequence[Edge]) -> int:
+    """Samples at a time: what comes out must be theirs one by one."""
+    return _PREDICT_BATCH if given is None and all(o.shape and o.shape[0] is None for o in outputs) else 1
+
+
+def open_saved_model(source: Path, folder: Path, signature: str | None, metric: Metric) -> Opened:
     """The packed SavedModel at `source`, by `signature`, or by serving_default or the only one.
 
     Raises:
@@ -101,41 +122,36 @@ def open_saved_model(source: Path, folder: Path, signature: str | None = None) -
         ) from e
     _check_reached(function.graph.as_graph_def(), key)
     _, given = function.structured_input_signature
-    outputs = function.structured_outputs
-    shape, classes = _check_tensors(
-        [(_dimensions(t), t.dtype.name) for t in given.values()], [_dimensions(t) for t in outputs.values()]
-    )
+    # A SavedModel keeps them in a map, which has no order.
+    made = sorted(function.structured_outputs.items())
+    outputs = [Edge(name, _dimensions(t), t.dtype.name) for name, t in made]
+    inputs = [Edge(name, _dimensions(t), t.dtype.name) for name, t in given.items()]
+    shape, classes = _check_tensors(inputs, outputs, metric)
     if shape[0] not in (None, 1):
         refuse(
             "BadShape",
             f"the source's signature {key!r} takes {shape[0]} samples at a time, and boards infer one at a time",
             "export it with a batch of None or 1",
         )
-    (input_name,), (output_name,) = given, outputs
+    (input_name,) = given
 
     def call(x: Any) -> Any:
         # `loaded` owns the variables, and the function holds them weakly.
-        return loaded.signatures[key](**{input_name: tf.convert_to_tensor(x)})[output_name]
+        answers = loaded.signatures[key](**{input_name: tf.convert_to_tensor(x)})
+        return [answers[output.name] for output in outputs]
 
-    return Opened(call, (1, *shape[1:]), classes, output_name, _PREDICT_BATCH if shape[0] is None else 1)
+    return Opened(call, (1, *shape[1:]), tuple(outputs), classes, _batch(shape[0], outputs))
 
 
-def _check_tensors(
-    inputs: Sequence[tuple[tuple[int | None, ...], str]], outputs: Sequence[tuple[int | None, ...]]
-) -> tuple[tuple[int, ...], int]:
-    """The input's shape, its batch as it is, and the number of classes.
+def _check_tensors(inputs: Sequence[Edge], outputs: Sequence[Edge], metric: Metric) -> tuple[tuple[int, ...], int]:
+    """The input's shape, its batch as it is, and the number of classes (see `check_edges`).
 
     Raises:
         ConversionError: `BadShape` or `FormatUnsupported`.
     """
-    if len(inputs) != 1 or len(outputs) != 1 or len(outputs[0]) != 2:
-        refuse(
-            "FormatUnsupported",
-            f"the source has {len(inputs)} inputs and outputs {list(outputs)}; "
-            "this version converts classifiers with one input and one output (batch, classes)",
-        )
-    ((shape, dtype),), classes = inputs, outputs[0][1]
-    if len(shape) < 2 or classes is None or any(n is None for n in shape[1:]):
+    classes = check_edges(inputs, outputs, metric)
+    shape, dtype = inputs[0].shape, inputs[0].dtype
+    if len(shape) < 2 or any(n is None for n in shape[1:]):
         refuse(
             "BadShape",
             f"the source's input has the shape {shape}: every dimension but the batch must be a number",

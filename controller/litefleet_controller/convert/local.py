@@ -118,7 +118,8 @@ class LocalConverter:
         rung = await self._rungs.make(_key(request, recipe, work.toolchain, engine), work.reported.listener(recipe))
         if isinstance(rung.entry, RefusalEntry):
             return Attempt(recipe, None, RefusedRung(recipe, rung.entry.code, rung.entry.message))
-        check_labels(request.postprocess.labels, rung.entry.classes)
+        if request.measure.metric == "accuracy":
+            check_labels(request.postprocess.labels, rung.entry.classes)
         refusal = (
             admit(recipe, rung.entry, work.board)
             or judge(recipe, rung.entry, request.limits)
@@ -210,6 +211,7 @@ def _key(
             source_format=request.source_format,
             source_signature=request.source_signature,
             evaluation=request.evaluation,
+            metric=request.measure.metric,
             preprocess=request.preprocess,
             toolchain=toolchain,
         ),
@@ -217,6 +219,7 @@ def _key(
         how=how,
         calibration=request.calibration if how.needs_calibration else None,
         calibration_samples=request.calibration_samples if how.needs_calibration else 0,
+        measure=request.measure,
         goal=_parity(request.limits) if how.spared else None,
         training=_training(request, how),
         toolchain=engine,
@@ -272,6 +275,8 @@ def _made(recipe: RecipeName, entry: VariantEntry, *, seconds: float, is_cached:
         agreement=entry.agreement,
         accuracy=entry.accuracy,
         source_accuracy=entry.source_accuracy,
+        golden_tolerances=entry.golden_tolerances,
+        closeness=entry.closeness,
         evaluated=entry.evaluated,
         toolchain=entry.toolchain,
         seconds=seconds,

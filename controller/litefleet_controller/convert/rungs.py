@@ -108,6 +108,7 @@ class Rungs:
                     model=(await adopt(self._blobs, Path(folder) / FROZEN_FILE))[0],
                     answers=(await adopt(self._blobs, Path(folder) / ANSWERS_FILE))[0],
                     classes=done.classes,
+                    outputs=done.outputs,
                     recipe=done.recipe,
                 )
         await asyncio.to_thread(self._frozen.write, name, entry)
@@ -189,6 +190,8 @@ class Rungs:
                     frozen=str(model),
                     answers=str(answers),
                     evaluation=str(evaluation),
+                    measure=key.measure,
+                    outputs=frozen.outputs,
                     preprocess=key.frozen.preprocess,
                     ranges=str(ranges) if ranges else None,
                     calibration=str(calibration) if calibration else None,
@@ -224,9 +227,12 @@ class Rungs:
             operator_versions=done.operator_versions,
             traits=done.traits,
             arena_bytes=done.arena_bytes,
+            golden_tolerances=done.golden_tolerances,
             agreement=done.agreement,
             accuracy=done.accuracy,
             source_accuracy=done.source_accuracy,
+            closeness=done.closeness,
+            measure=key.measure,
             evaluated=done.evaluated,
             classes=done.classes,
             hint=msgspec.structs.replace(done.hint, processor=done.hint.processor[:_MAX_NAME]),
@@ -301,12 +307,15 @@ def _kind(how: Recipe) -> type[Task]:
 
 def _freezing(key: FrozenKey, folder: str, source: str, evaluation: str) -> Freeze | Inspect:
     if key.source_format == "tflite":
-        return Inspect(folder=folder, source=source, evaluation=evaluation, preprocess=key.preprocess)
+        return Inspect(
+            folder=folder, source=source, evaluation=evaluation, metric=key.metric, preprocess=key.preprocess
+        )
     return Freeze(
         folder=folder,
         source=source,
         source_format=key.source_format,
         source_signature=key.source_signature,
         evaluation=evaluation,
+        metric=key.metric,
         preprocess=key.preprocess,
     )

@@ -52,7 +52,7 @@ def spare(
         if isinstance(tried, Tried):
             if _holds(tried, goal, trial):
                 return tried, _note(first, sparing, every)
-            if isinstance(outcome, RungError) or tried.agreement > outcome.agreement:
+            if isinstance(outcome, RungError) or tried.score.rank > outcome.score.rank:
                 outcome, kept = tried, sparing
     if isinstance(outcome, RungError):
         raise outcome
@@ -71,12 +71,15 @@ def _attempt(
 
 
 def _holds(tried: Tried, goal: ParityLimits, trial: Trial) -> bool:
-    return goal.is_close(tried.agreement, trial.source_accuracy - tried.accuracy)
+    drop = None
+    if trial.source_accuracy is not None and tried.score.accuracy is not None:
+        drop = trial.source_accuracy - tried.score.accuracy
+    return goal.is_close(tried.score.agreement, drop)
 
 
 def _note(first: Tried | RungError, kept: Sequence[tuple[Layer, float]], every: Sequence[Layer]) -> str:
     if isinstance(first, Tried):
-        before = f"with all layers in int8, {first.agreement:.1%} of the answers agree"
+        before = f"with all layers in int8, {first.score.agreement:.1%} of the answers agree"
     else:
         before = f"with all layers in int8, {str(first).rstrip('.')}"
     if not kept:

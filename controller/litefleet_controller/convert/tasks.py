@@ -10,7 +10,15 @@ from typing import BinaryIO, Literal
 import msgspec
 from msgspec import Struct
 
-from litefleet_controller.convert.interface import ParityLimits, RecipeName, SourceFormat, TrainingSet
+from litefleet_controller.convert.interface import (
+    Measure,
+    Metric,
+    OutputCloseness,
+    ParityLimits,
+    RecipeName,
+    SourceFormat,
+    TrainingSet,
+)
 from litefleet_controller.convert.latency import Hint
 from litefleet_controller.convert.pruning.report import Pruned
 from litefleet_controller.convert.sandbox.enter import Containment
@@ -42,6 +50,7 @@ class Freeze(Struct, frozen=True, kw_only=True, tag="freeze"):
     source_signature: str | None = None
     """Of a SavedModel; None for serving_default, or the only one."""
     evaluation: str
+    metric: Metric = "accuracy"
     preprocess: Preprocess
 
 
@@ -51,6 +60,7 @@ class Inspect(Struct, frozen=True, kw_only=True, tag="inspect"):
     folder: str
     source: str
     evaluation: str
+    metric: Metric = "accuracy"
     preprocess: Preprocess
 
 
@@ -91,6 +101,9 @@ class Quantize(Struct, frozen=True, kw_only=True, tag="quantize"):
     frozen: str
     answers: str
     evaluation: str
+    measure: Measure = Measure()
+    outputs: tuple[str, ...] = ()
+    """The source's names for its outputs, in their order; none where the file's own will do."""
     preprocess: Preprocess
     ranges: str | None
     calibration: str | None
@@ -135,6 +148,8 @@ class Frozen(Struct, frozen=True, kw_only=True, tag="frozen"):
     """A Freeze or an Inspect is done."""
 
     classes: int
+    """0 where the metric isn't accuracy."""
+    outputs: tuple[str, ...] = ()
     recipe: RecipeName = "float32"
     """What the source is the result of already; other recipes can be made of float32 only."""
 
@@ -161,9 +176,11 @@ class Variant(Struct, frozen=True, kw_only=True, tag="variant"):
     arena_bytes: int | None
     golden_samples: int
     golden_tolerance: float
+    golden_tolerances: tuple[float, ...] = ()
     agreement: float
-    accuracy: float
-    source_accuracy: float
+    accuracy: float | None
+    source_accuracy: float | None
+    closeness: tuple[OutputCloseness, ...] = ()
     evaluated: int
     classes: int
     hint: Hint

@@ -1,12 +1,11 @@
 """A model run on the evaluation set and compared with its source. Runs in workers."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
-from litefleet_controller.convert.datasets import Evaluation
+from litefleet_controller.convert.answers import unanswered
+from litefleet_controller.convert.comparing import Score, Yardstick
 from litefleet_controller.convert.engines.interface import Runner, Timed, run
 from litefleet_controller.convert.latency import Hint, hint_of
 from litefleet_controller.convert.preprocess import Floats
@@ -20,9 +19,7 @@ class Tried:
 
     runner: Runner
     outputs: list[Floats]
-    agreement: float
-    """Share of samples with the source's top answer."""
-    accuracy: float
+    score: Score
     hint: Hint
     model: bytes = b""
     """The `.tflite` file; nothing for other engines."""
@@ -31,14 +28,20 @@ class Tried:
 class Trial:
     """Tries models, one after the other."""
 
-    def __init__(self, folder: Path, evaluation: Evaluation, source: Floats, stage: Callable[[str, int], None]) -> None:
-        """`source`: float32 (N, classes), what the source answers to the evaluation's inputs."""
+    def __init__(
+        self, folder: Path, x: Floats, source: Sequence[Floats], yardstick: Yardstick, stage: Callable[[str, int], None]
+    ) -> None:
+        """`x`: the evaluation's inputs (N, ...); `source`: the source's answers to them, (N, ...) an output."""
         self._folder = folder
-        self._evaluation = evaluation
-        self._source = source
+        self._x = x
+        self._shapes = [y.shape for y in source]
+        self._yardstick = yardstick
         self._stage = stage
-        self._expected = source.argmax(axis=1)
-        self.source_accuracy = float((self._expected == evaluation.y).mean())
+
+    @property
+    def source_accuracy(self) -> float | None:
+        """None where the metric isn't accuracy."""
+        return self._yardstick.source_accuracy
 
     def __call__(self, model: bytes) -> Tried:
         """Write a `.tflite` file and run it as a board does.
@@ -60,22 +63,14 @@ class Trial:
         """
         self._stage("evaluating", 60)
         timed = Timed(runner)
-        outputs = run(timed, self._evaluation.x, lambda share: self._stage("evaluating", 60 + int(38 * share)))
-        _check_outputs(outputs[0], self._source)
-        answers = outputs[0].argmax(axis=1)
-        return Tried(
-            runner,
-            outputs,
-            agreement=float((answers == self._expected).mean()),
-            accuracy=float((answers == self._evaluation.y).mean()),
-            hint=hint_of(timed.seconds),
-            model=model,
-        )
+        outputs = run(timed, self._x, lambda share: self._stage("evaluating", 60 + int(38 * share)))
+        self._check(outputs)
+        return Tried(runner, outputs, self._yardstick.score(outputs), hint_of(timed.seconds), model)
 
-
-def _check_outputs(got: Floats, source: Floats) -> None:
-    if got.shape != source.shape:
-        raise RungError("BadShape", f"the variant answers with the shape {got.shape}, the source with {source.shape}")
-    bad = int(np.sum(~np.isfinite(got).all(axis=1)))
-    if bad:
-        raise RungError("BadOutput", f"the variant answers NaN or infinity for {bad} of {len(got)} samples")
+    def _check(self, outputs: Sequence[Floats]) -> None:
+        shapes = [y.shape for y in outputs]
+        if shapes != self._shapes:
+            got, wanted = (", ".join(str(shape) for shape in each) for each in (shapes, self._shapes))
+            raise RungError("BadShape", f"the variant answers with the shape {got}, the source with {wanted}")
+        if bad := unanswered(outputs):
+            raise RungError("BadOutput", f"the variant answers NaN or infinity for {bad} of {len(self._x)} samples")

@@ -5,15 +5,18 @@ classes with different limits share one computation. But for recipes that work t
 """
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from msgspec import structs
 
+from litefleet_controller.convert.answers import read_answers
+from litefleet_controller.convert.comparing import yardstick
 from litefleet_controller.convert.datasets import load_calibration, load_evaluation
-from litefleet_controller.convert.engines.interface import Runner, classes, form
+from litefleet_controller.convert.engines.interface import Runner, form
 from litefleet_controller.convert.flatbuffer import arena_bytes, input_shape, operators, parse, with_inlined_buffers
 from litefleet_controller.convert.interface import RecipeName
 from litefleet_controller.convert.opversions import needed_versions, traits, with_needed_versions
@@ -24,6 +27,7 @@ from litefleet_controller.convert.trial import Trial, Tried
 from litefleet_controller.resources.recipe import Tolerance
 from litefleet_protocol.limits import MAX_GOLDEN_BYTES
 from litefleet_protocol.runtimes import GOLDEN_FILE, MODEL_FILES
+from litefleet_protocol.tensors import Signature
 
 _GOLDEN_SAMPLES = 4
 _NPZ_OVERHEAD_BYTES = 4096
@@ -36,27 +40,30 @@ def make_variant(task: Quantize, stage: Callable[[str, int], None]) -> Variant:
     """
     folder = Path(task.folder)
     frozen = Path(task.frozen).read_bytes()
-    with np.load(task.answers, allow_pickle=False) as data:
-        source: Floats = data["y0"]
-    evaluation = load_evaluation(task.evaluation, task.preprocess, input_shape(parse(frozen)), source.shape[1])
-    trial = Trial(folder, evaluation, source, stage)
+    source = read_answers(task.answers)
+    names = task.outputs or tuple(f"output {n}" for n in range(len(source)))
+    classes_ = source[0].shape[1] if task.measure.metric == "accuracy" else 0
+    shape = input_shape(parse(frozen))
+    evaluation = load_evaluation(task.evaluation, task.preprocess, shape, classes_, len(source[0]))
+    trial = Trial(folder, evaluation.x, source, yardstick(task.measure, source, names, evaluation), stage)
     made = (_litert if task.how.engine == "litert" else _other)(task, frozen, trial, stage)
     tried = made.tried
     golden, samples = _golden(evaluation.x, tried.outputs)
     (folder / GOLDEN_FILE).write_bytes(golden)
     return Variant(
-        signature=tried.runner.signature,
+        signature=_named(tried.runner.signature, task.outputs),
         operators=made.operators,
         operator_versions=made.operator_versions,
         traits=made.traits,
         arena_bytes=made.arena_bytes,
         golden_samples=samples,
         golden_tolerance=_tolerance(task.how.tolerance, tried.outputs[0], tried.runner),
-        agreement=tried.agreement,
-        accuracy=tried.accuracy,
+        agreement=tried.score.agreement,
+        accuracy=tried.score.accuracy,
         source_accuracy=trial.source_accuracy,
+        closeness=tried.score.closeness,
         evaluated=len(evaluation.x),
-        classes=classes(tried.runner),
+        classes=classes_,
         hint=tried.hint,
         notes=made.notes,
         compressed=_compressed(task),
@@ -122,6 +129,14 @@ def _other(task: Quantize, frozen: bytes, trial: Trial, stage: Callable[[str, in
     made_by = form(task.how.engine)
     found = made_by.write(source, task.how, folder)
     return _Made(trial.of(made_by.load(folder / MODEL_FILES[task.how.engine][0])), found, {})
+
+
+def _named(signature: Signature, names: Sequence[str]) -> Signature:
+    """With the source's names for the outputs: each engine has its own way of naming them anew."""
+    if not names:
+        return signature
+    outputs = (structs.replace(o, name=n) for o, n in zip(signature.outputs, names, strict=True))
+    return structs.replace(signature, outputs=tuple(outputs))
 
 
 def _is_ready(frozen: bytes, recipe: RecipeName) -> bool:

@@ -116,7 +116,7 @@ def _candidate(recipe: RecipeName, entry: VariantEntry, request: ConversionReque
     return Candidate(
         recipe=recipe,
         size=entry.size,
-        accuracy=entry.accuracy,
+        accuracy=entry.fidelity,
         agreement=entry.agreement,
         activations=entry.arena_bytes or 0,
         hint_ms=entry.hint.p50_ms,

@@ -5,12 +5,13 @@ from typing import Literal
 
 from litefleet_controller.convert.interface import Made, Outcome, Pick, Weighed
 from litefleet_controller.convert.latency import Hint, Seen
-from litefleet_controller.convert.pruning.report import PrunedVariant
+from litefleet_controller.convert.pruning.report import PrunedVariant, Unpruned
 from litefleet_controller.convert.targets.interface import Targeted
 from litefleet_controller.resources.model import (
     Candidate,
     ClassVariant,
     Latency,
+    OutputCloseness,
     PrunedLayer,
     Refusal,
     TargetCompilation,
@@ -113,6 +114,16 @@ def variant(made: Made, artifact: str) -> Variant:
         size_bytes=made.size,
         files=[VariantFile(name=f.name, digest=f.digest, size_bytes=f.size) for f in made.files],
         agreement=made.agreement,
+        closeness=[
+            OutputCloseness(
+                output=o.output,
+                spread=o.spread,
+                mean_error=o.mean_error,
+                worst_error=o.worst_error,
+                sqnr_db=o.sqnr_db,
+            )
+            for o in made.closeness
+        ],
         accuracy=made.accuracy,
         source_accuracy=made.source_accuracy,
         operators=made.operators,
@@ -128,7 +139,7 @@ def variant(made: Made, artifact: str) -> Variant:
     )
 
 
-def _pruning(made: PrunedVariant, accuracy: float) -> VariantPruning:
+def _pruning(made: PrunedVariant, accuracy: float | None) -> VariantPruning:
     pruned, plain = made.pruned, made.unpruned
     return VariantPruning(
         method=pruned.method,
@@ -151,8 +162,15 @@ def _pruning(made: PrunedVariant, accuracy: float) -> VariantPruning:
         )
         if plain is not None
         else None,
-        accuracy_change=accuracy - plain.accuracy if plain is not None else None,
+        accuracy_change=_change(plain, accuracy),
     )
+
+
+def _change(plain: Unpruned | None, accuracy: float | None) -> float | None:
+    """None where there is nothing to compare with, or no accuracy."""
+    if plain is None or plain.accuracy is None or accuracy is None:
+        return None
+    return accuracy - plain.accuracy
 
 
 def _target(target: Targeted) -> VariantTarget:

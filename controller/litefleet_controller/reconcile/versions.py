@@ -14,10 +14,12 @@ import structlog
 from litefleet_controller.artifacts.errors import BlobError, StorageFullError
 from litefleet_controller.artifacts.manifest import ArtifactStore, Content
 from litefleet_controller.convert.interface import (
+    TOLERANCE,
     ConversionError,
     ConversionRequest,
     Converter,
     Made,
+    Measure,
     ParityLimits,
     Progress,
     TrainingSet,
@@ -34,6 +36,7 @@ from litefleet_controller.resources.model import (
     ModelVersionStatus,
     NamedFile,
     digest_of,
+    metric_of,
 )
 from litefleet_controller.resources.recipe import candidates
 from litefleet_controller.resources.registry import DEVICE, DEVICE_CLASS, MODEL_ROLLOUT, MODEL_VERSION
@@ -220,6 +223,7 @@ def conversion_request(spec: ModelVersionSpec, device_class: Class) -> Conversio
             max_memory_bytes=limits.max_memory_bytes,
         ),
         evaluation=_content_of(spec.evaluation),
+        measure=measure_of(spec),
         calibration=_content_of(spec.calibration) if spec.calibration else None,
         calibration_samples=spec.calibration.samples if spec.calibration else 100,
         training=TrainingSet(_content_of(spec.training), spec.training.samples, spec.training.epochs)
@@ -264,6 +268,14 @@ def preprocess_of(spec: ModelVersionSpec) -> Preprocess:
     """A version's pre-processing as the wire has it."""
     p = spec.input.preprocess
     return Preprocess(resize=p.resize, channels=p.channels, scale=p.scale, offset=p.offset)
+
+
+def measure_of(spec: ModelVersionSpec) -> Measure:
+    """When a variant's answer counts as the source's."""
+    tolerance = spec.evaluation.tolerance
+    return Measure(
+        metric=metric_of(spec.output.postprocess.kind), tolerance=TOLERANCE if tolerance is None else tolerance
+    )
 
 
 def postprocess_of(spec: ModelVersionSpec) -> Postprocess:

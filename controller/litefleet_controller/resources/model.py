@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from litefleet_controller.resources.causes import FieldError
 from litefleet_controller.resources.meta import Label, Part, Status
@@ -109,9 +109,22 @@ class Training(Part):
 class Evaluation(Part):
     """Inputs that each variant must answer as the source does before any board gets it."""
 
-    uri: str = Field(description=f"An .npz with x (inputs before pre-processing) and y (class numbers). {_URI_HELP}")
+    uri: str = Field(
+        description=f"An .npz with x (inputs before pre-processing), and for accuracy y (class numbers). {_URI_HELP}"
+    )
     digest: Digest | None = Field(default=None, description=_DIGEST_HELP)
-    metric: Literal["accuracy"] = Field(default="accuracy", description="What is compared.")
+    metric: Literal["accuracy", "closeness"] | None = Field(
+        default=None,
+        description="accuracy: the same class comes first as with the source. closeness: every output is near the "
+        "source's. By default accuracy for output.postprocess.kind classification, closeness for none.",
+    )
+    tolerance: float | None = Field(
+        default=None,
+        gt=0,
+        le=1,
+        description="closeness: the largest error of an output (root mean square) that counts as the same, as a share "
+        "of the output's standard deviation over the set; 0.1 by default.",
+    )
 
     _uri = field_validator("uri")(check_uri)
 
@@ -127,6 +140,38 @@ class ModelSpec(Part):
         default=None, description="For recipes that prune, which take away little without it."
     )
     evaluation: Evaluation
+
+    @field_validator("training")
+    @classmethod
+    def _training_of_classifiers(cls, training: Training | None, info: ValidationInfo) -> Training | None:
+        output = info.data.get("output")
+        if training is not None and output is not None and output.postprocess.kind != "classification":
+            raise FieldError(
+                "Invalid", "training is for classifiers, and output.postprocess.kind is none: leave it out"
+            )
+        return training
+
+    @field_validator("evaluation")
+    @classmethod
+    def _metric_of_kind(cls, evaluation: Evaluation, info: ValidationInfo) -> Evaluation:
+        output = info.data.get("output")
+        if output is None:
+            return evaluation  # refused already
+        kind, metric = output.postprocess.kind, metric_of(output.postprocess.kind)
+        if evaluation.metric not in (None, metric):
+            raise FieldError(
+                "Invalid",
+                f"metric {evaluation.metric} doesn't go with output.postprocess.kind {kind}: write metric: {metric}, "
+                "or leave it out",
+            )
+        if evaluation.tolerance is not None and metric != "closeness":
+            raise FieldError("Invalid", "tolerance is for metric closeness: leave it out, a class's limits say it all")
+        return evaluation
+
+
+def metric_of(kind: Literal["classification", "none"]) -> Literal["accuracy", "closeness"]:
+    """How variants of a model with such outputs are compared with their source."""
+    return "accuracy" if kind == "classification" else "closeness"
 
 
 NamedFile = Source | Calibration | Training | Evaluation
@@ -267,7 +312,7 @@ class UnprunedVariant(Part):
     size_bytes: int = Field(description="Size of its files.")
     compressed_bytes: int = Field(description="Size of its files after compression.")
     agreement: float = Field(description="Share of evaluation samples with the same top answer as the source.")
-    accuracy: float = Field(description="Its accuracy on the evaluation set.")
+    accuracy: float | None = Field(default=None, description="Its accuracy on the evaluation set.")
 
 
 class VariantPruning(Part):
@@ -287,6 +332,18 @@ class VariantPruning(Part):
     )
 
 
+class OutputCloseness(Part):
+    """How near an output is to the source's. Errors are shares of its spread."""
+
+    output: str = Field(description="Name of the output.")
+    spread: float = Field(description="Standard deviation of the source's output over the evaluation set.")
+    mean_error: float = Field(description="Mean over the samples of the root mean square error.")
+    worst_error: float = Field(description="The largest root mean square error of a sample.")
+    sqnr_db: float | None = Field(
+        default=None, description="Signal to quantization noise ratio in decibels; none where there is no noise."
+    )
+
+
 class Variant(Part):
     """What was converted and proven: one file, or two for OpenVINO."""
 
@@ -296,7 +353,13 @@ class Variant(Part):
     digest: Digest = Field(description="Digest of the model's file; of several files, of the list of their digests.")
     size_bytes: int = Field(description="Size of the model's files together.")
     files: list[VariantFile] = Field(default=[], description="The model's files; the engine is given the first.")
-    agreement: float = Field(description="Share of evaluation samples with the same top answer as the source.")
+    agreement: float = Field(
+        description="Share of evaluation samples answered as the source does: with the same top answer, or with every "
+        "output within the tolerance."
+    )
+    closeness: list[OutputCloseness] = Field(
+        default=[], description="How near each output is to the source's, where that is the metric."
+    )
     accuracy: float | None = Field(default=None, description="Its accuracy on the evaluation set.")
     source_accuracy: float | None = Field(default=None, description="The source's accuracy on the same set.")
     operators: dict[str, int] = Field(default={}, description="How often each operator occurs.")

@@ -79,9 +79,9 @@ class Bench:
         return await self.converter.convert(await self.request(*ladder, **changes), ignore)
 
     async def make(self, *ladder: RecipeName, **changes: Any) -> Made:
-        made = (await self.convert(*ladder, **changes)).made
-        assert made is not None
-        return made
+        outcome = await self.convert(*ladder, **changes)
+        assert outcome.made is not None, outcome.refused
+        return outcome.made
 
     async def ask(self, task: Callable[[Path], Task], file: str) -> tuple[Done, bytes]:
         """Have a task done by the worker that has tensorflow loaded: its answer, and a file that it made."""

@@ -139,6 +139,22 @@ def write_saved_models(folder: Path) -> None:
     export(folder, "no-signature", tf.Module())
 
 
+def write_with_several_outputs(folder: Path) -> None:
+    """The trained digits' network with its features beside its answers, and two outputs of one shape."""
+    model = keras.saving.load_model(folder / "digits.keras", compile=False)
+    features = next(y for y in (layer.output for layer in model.layers[::-1]) if y.shape == (None, 128))
+    maps = next(y for y in (layer.output for layer in model.layers[::-1]) if len(y.shape) == 4)
+    keras.Model(model.inputs, {"probabilities": model.output, "features": features, "maps": maps}).save(
+        folder / "several.keras"
+    )
+    twins = Exported()
+    twins.answer = tf.function(
+        lambda image: {"second": twins._answer(image)["probabilities"], "first": tf.reduce_sum(image, [1, 3])},
+        input_signature=[twins.spec],
+    )
+    export(folder, "several", twins, serving_default=twins.answer)
+
+
 def write_exports(folder: Path) -> None:
     """What people have of a trained model: a SavedModel, and `.tflite` files that TensorFlow's own converter made."""
     where = folder / "saved" / "digits"
@@ -183,6 +199,7 @@ if __name__ == "__main__":
            "--held-out", str(target / "evaluation.npz")])  # fmt: skip
     write_uneven(target, "uneven.keras", 1e2)
     write_uneven(target, "more-uneven.keras", 1e3)
+    write_with_several_outputs(target)
     write_saved_models(target)
     write_exports(target)
     write_for_accelerators(target)

@@ -12,8 +12,9 @@ import pytest
 import pytest_asyncio
 
 from litefleet_controller.convert import toolchain
-from litefleet_controller.convert.interface import ConversionError, ParityLimits, Progress, RecipeName
+from litefleet_controller.convert.interface import ConversionError, Measure, ParityLimits, Progress, RecipeName
 from litefleet_controller.convert.limits import PoolLimits, WorkerLimits
+from litefleet_controller.resources.recipe import recipes
 from litefleet_protocol.tensors import Postprocess, Preprocess
 from tests.controller.convert.bench import DATA, Bench, endless, ignore
 from tests.faults.mutating import mutant
@@ -33,6 +34,13 @@ async def bench(workshop: Any, tmp_path_factory: pytest.TempPathFactory) -> Asyn
     made = Bench(tmp_path_factory.mktemp("sources"), workshop, limits)
     yield made
     await made.converter.close()
+
+
+def inputs_only(data: bytes) -> bytes:
+    file = io.BytesIO()
+    with np.load(io.BytesIO(data)) as arrays:
+        np.savez(file, x=arrays["x"][:100])
+    return file.getvalue()
 
 
 async def small(bench: Bench, data: bytes, *ladder: RecipeName, **changes: Any) -> Any:
@@ -66,6 +74,36 @@ async def test_a_saved_model_becomes_what_its_keras_file_becomes(bench: Bench, r
     assert (exported.accuracy, exported.source_accuracy) == pytest.approx(
         (plain.accuracy, plain.source_accuracy), abs=0.005
     )
+
+
+async def test_several_outputs_keep_their_names_and_order_in_every_engine(bench: Bench) -> None:
+    x = await bench.blobs.put(inputs_only(bench.workshop.read("evaluation.npz")))
+    tensors = {
+        "measure": Measure("closeness"),
+        "limits": ParityLimits(0.5, 0),
+        "evaluation": x,
+        "postprocess": Postprocess(kind="none"),
+    }
+    for source, source_format, outputs in (
+        ("several.keras", "keras", {"features": (1, 128), "maps": (1, 4, 4, 128), "probabilities": (1, 10)}),
+        ("several.zip", "savedModel", {"first": (1, 8), "second": (1, 10)}),
+    ):
+        for recipe in ("float32", "int8", "openvino-float32", "onnx-float32"):
+            made = await bench.make(
+                recipe, source=source, source_format=source_format, runtime=recipes()[recipe].engine, **tensors
+            )
+            assert {o.name: o.shape for o in made.signature.outputs} == outputs
+            assert [o.output for o in made.closeness] == list(outputs)
+            assert (made.accuracy, made.source_accuracy) == (None, None)
+            assert made.agreement == 1.0 or recipe == "int8"
+            assert max(o.mean_error for o in made.closeness) < (0.1 if "int8" in recipe else 1e-5)
+
+
+async def test_a_classifier_with_several_outputs_is_refused_with_what_to_write(bench: Bench) -> None:
+    refused = await bench.refusal("float32", source="several.keras")
+    assert refused.code == "FormatUnsupported"
+    assert "3 outputs (features float32 [?, 128], maps" in str(refused)
+    assert "kind: none" in refused.hint
 
 
 async def test_the_only_signature_of_a_hand_made_module_is_converted(bench: Bench) -> None:

@@ -97,9 +97,10 @@ class Timed:
         return outputs
 
 
-def classes(runner: Runner) -> int:
-    """Last dimension of the first output."""
-    return int(runner.signature.outputs[0].shape[-1])
+def stacked(samples: list[Floats]) -> Floats:
+    """One output of N inferences as (N, ...): the samples take the place of the batch of 1 where there is one."""
+    whole = np.stack(samples)
+    return whole[:, 0] if whole.ndim > 1 and whole.shape[1] == 1 else whole
 
 
 def run(runner: Runner, x: Floats, tick: Tick = lambda _: None) -> list[Floats]:
@@ -118,7 +119,7 @@ def run(runner: Runner, x: Floats, tick: Tick = lambda _: None) -> list[Floats]:
             collected.append(output)
         if number % _TICK_EVERY == 0:
             tick(number / len(x))
-    return [np.concatenate(a) for a in answers]
+    return [stacked(a) for a in answers]
 
 
 def first_line(error: Exception) -> str:

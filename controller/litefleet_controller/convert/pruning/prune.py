@@ -41,7 +41,7 @@ def _trained(task: Prune, stage: Told) -> tuple[bytes, Pruned]:
     stage("training", 2)
     pruned_gradually(model, task.pruning, lesson, lambda said, share: stage(said, 2 + int(90 * share)))
     stage("freezing", 93)
-    made = frozen(opened(model))
+    made = frozen(opened(model, "accuracy"))
     layers = layers_of(made)
     note = f"pruned to {overall(layers):.0%} zeros in {lesson.epochs} epochs of training on {len(lesson.data)} samples"
     return made, Pruned(
@@ -69,6 +69,6 @@ def _lesson(task: Prune, model: Any) -> Any:
     # For the same weights every time; before anything random runs.
     tf.config.experimental.enable_op_determinism()
     keras.utils.set_random_seed(how.seed)
-    edges = opened(model)
+    edges = opened(model, "accuracy")
     data = load_training(task.training, trained_on.samples, task.preprocess, edges.input_shape, edges.classes)
     return Lesson(data, answers(model, data), trained_on.epochs or how.epochs, how)

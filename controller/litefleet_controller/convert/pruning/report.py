@@ -40,7 +40,8 @@ class Unpruned(Struct, frozen=True, kw_only=True):
     compressed: int
     """Bytes after compression."""
     agreement: float
-    accuracy: float
+    accuracy: float | None
+    """None where the metric isn't accuracy."""
 
 
 class PrunedVariant(Struct, frozen=True, kw_only=True):
