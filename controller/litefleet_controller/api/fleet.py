@@ -20,6 +20,7 @@ from litefleet_controller.api.bodies import read
 from litefleet_controller.api.core import CORE
 from litefleet_controller.api.errors import ApiError, StatusCause, bad_request, refused, storage_full
 from litefleet_controller.api.interface import ApiDependencies, Person
+from litefleet_controller.api.report import add_report
 from litefleet_controller.api.served import Catalog
 from litefleet_controller.api.target import Target, authorize
 from litefleet_controller.artifacts.errors import (
@@ -36,6 +37,7 @@ from litefleet_controller.fleet.enroll import Enrollment
 from litefleet_controller.fleet.errors import FleetError
 from litefleet_controller.fleet.push import Uploads
 from litefleet_controller.fleet.queries import DIMENSIONS, MAX_WINDOWS, Dimension, Queries, Span
+from litefleet_controller.fleet.report import Reports
 from litefleet_controller.fleet.verbs import Verbs
 from litefleet_controller.resources.meta import GROUP, VERSION
 from litefleet_controller.store.interface import Key
@@ -64,6 +66,7 @@ class FleetDependencies:
     verbs: Verbs
     queries: Queries
     boardlog: BoardLog
+    reports: Reports
 
 
 class TokenWish(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
@@ -127,6 +130,7 @@ def fleet_router(deps: FleetDependencies) -> APIRouter:
     _add_rollouts(router, doors)
     _add_telemetry(router, doors)
     add_board_log(router, doors.person, deps.boardlog, deps.api)
+    add_report(router, doors.person, deps.reports)
     return router
 
 

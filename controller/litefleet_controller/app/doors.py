@@ -16,6 +16,7 @@ from litefleet_controller.fleet.boardlog import BoardLog
 from litefleet_controller.fleet.enroll import BrokerAddress, Enrollment, EnrollmentPorts
 from litefleet_controller.fleet.push import Uploads
 from litefleet_controller.fleet.queries import Queries
+from litefleet_controller.fleet.report import Reports
 from litefleet_controller.fleet.verbs import Verbs
 from litefleet_controller.identity.authority import Authority
 from litefleet_controller.identity.kubeconfig import kubeconfig, token_in
@@ -59,6 +60,7 @@ async def make_server(settings: Settings, authority: Authority, keep: Persistenc
                 verbs=Verbs(keep.objects, lambda: secrets.token_hex(8)),
                 queries=Queries(keep.objects, keep.telemetry),
                 boardlog=BoardLog(keep.objects, keep.logs),
+                reports=Reports(keep.objects, keep.blobs, keep.telemetry),
             )
         )
     )

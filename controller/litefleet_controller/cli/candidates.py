@@ -7,7 +7,26 @@ from litefleet_controller.cli.printing import columns, number, percent, size
 
 Json = dict[str, Any]
 PICKED = "*"
+_ORDER = ("Picked", "Front", "Dominated", "Duplicate", "Refused")
 _HEADERS = ["", "Recipe", "Size", "Agreement", "Accuracy", "Activations", "Here ms", "Boards ms", "Verdict"]
+
+
+def report_lines(report: Json) -> Iterator[str]:
+    """The fleet API's report of a version, for a terminal."""
+    yield f"{report['model']} version {report['number']} ({report['version']}): {report['phase']}"
+    if not report["classes"]:
+        yield report["message"] or "nothing was converted yet"
+    for entry in report["classes"]:
+        yield ""
+        choice = entry["choice"]
+        if entry["state"] != "Ready":
+            yield f"{entry['deviceClass']}: {entry['state']}: {entry['code']}: {entry['message']}"
+        elif choice:
+            yield f"{entry['deviceClass']}: {entry['recipe']}, for {choice['objective']}: {choice['reason']}"
+        else:
+            yield f"{entry['deviceClass']}: {entry['recipe']}, the first of its ladder that holds its limits"
+        yield from candidate_table(entry["candidates"])
+        yield from entry["notes"]
 
 
 def candidate_lines(entry: Json) -> Iterator[str]:
@@ -23,7 +42,12 @@ def candidate_lines(entry: Json) -> Iterator[str]:
 
 def candidate_table(candidates: list[Json]) -> list[str]:
     """One line a candidate; latencies are medians, `Here` those of the converting machine."""
-    return columns(_HEADERS, [_row(c) for c in candidates])
+    return columns(_HEADERS, [_row(c) for c in ordered(candidates)])
+
+
+def ordered(candidates: list[Json]) -> list[Json]:
+    """What was picked first, refusals last; of the same verdict the smaller first."""
+    return sorted(candidates, key=lambda c: (_ORDER.index(c["verdict"]), c.get("sizeBytes") or 0, c["recipe"]))
 
 
 def _row(c: Json) -> tuple[object, ...]:

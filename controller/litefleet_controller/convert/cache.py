@@ -141,6 +141,8 @@ class VariantEntry(Entry, frozen=True, kw_only=True, tag="variant"):
     golden: str
     golden_size: int
     golden_samples: int
+    examination: str
+    """Digest of how it answers beside its source: see artifacts/examination.py."""
     golden_tolerance: float
     signature: Signature
     operators: dict[str, int]
@@ -178,7 +180,7 @@ class VariantEntry(Entry, frozen=True, kw_only=True, tag="variant"):
     @property
     def blobs(self) -> tuple[str, ...]:
         """See Entry."""
-        return *(file.digest for file in self.files), self.golden
+        return *(file.digest for file in self.files), self.golden, self.examination
 
 
 class RefusalEntry(Entry, frozen=True, kw_only=True, tag="refusal"):

@@ -6,7 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
+import msgspec
+
 from litefleet_controller.artifacts.errors import BlobCorruptError, BlobError, BlobNotFoundError
+from litefleet_controller.artifacts.examination import MAX_BYTES, decode, encode
 from litefleet_controller.artifacts.interface import Blobs
 from litefleet_controller.convert.cache import Entry, EntryFolder
 from litefleet_controller.convert.interface import ConversionError
@@ -55,6 +58,21 @@ async def adopt(blobs: Blobs, path: Path) -> tuple[str, int]:
         raise ConversionError("StorageFailed", f"{path.name} can't be kept: {e}", final=False) from e
 
 
+async def adopt_examination(blobs: Blobs, path: Path) -> str:
+    """What a worker says of how its variant answers, as a blob, when it is what it should be; its digest.
+
+    Raises:
+        ConversionError: `WorkerCrashed` or `StorageFailed`.
+    """
+    try:
+        read = await asyncio.to_thread(read_plain_file, path, MAX_BYTES)
+        return await blobs.put(encode(decode(read)))
+    except (msgspec.MsgspecError, UnicodeDecodeError) as e:
+        raise ConversionError("WorkerCrashed", f"the worker's examination can't be read: {e}", final=False) from e
+    except (OSError, BlobError) as e:
+        raise ConversionError("StorageFailed", f"{path.name} can't be kept: {e}", final=False) from e
+
+
 def within(listener: Listener, low: int, high: int) -> Listener:
     """For a part of the work: its 0 to 100 percent are `low` to `high` of the whole."""
 
@@ -69,9 +87,9 @@ def unasked() -> ConversionError:
     return ConversionError("WorkerCrashed", "the worker answers what wasn't asked", final=False)
 
 
-def read_plain_file(path: Path) -> bytes:
+def read_plain_file(path: Path, max_bytes: int = _MAX_MADE_BYTES) -> bytes:
     """The content of a file that a worker, which isn't trusted, says it made: no link to something else."""
     with os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
-        if os.fstat(file.fileno()).st_size > _MAX_MADE_BYTES:
-            raise OSError(f"more than {_MAX_MADE_BYTES} bytes")
+        if os.fstat(file.fileno()).st_size > max_bytes:
+            raise OSError(f"more than {max_bytes} bytes")
         return file.read()

@@ -216,6 +216,8 @@ class Weighed:
     """See `Made.arena_bytes`."""
     hint: Hint | None = None
     boards: Seen | None = None
+    examination: str | None = None
+    """Digest of how it answers beside its source."""
 
 
 @dataclass(frozen=True, slots=True)

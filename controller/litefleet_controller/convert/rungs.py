@@ -26,13 +26,14 @@ from litefleet_controller.convert.cache import (
     key_hash,
 )
 from litefleet_controller.convert.flights import Flights
-from litefleet_controller.convert.handover import Listener, adopt, local, remembered, unasked, within
+from litefleet_controller.convert.handover import Listener, adopt, adopt_examination, local, remembered, unasked, within
 from litefleet_controller.convert.interface import ModelFile
 from litefleet_controller.convert.pool import WorkerPool
 from litefleet_controller.convert.pruning.report import PrunedVariant, Unpruned
 from litefleet_controller.convert.prunings import Prunings
 from litefleet_controller.convert.tasks import (
     ANSWERS_FILE,
+    EXAMINATION_FILE,
     FROZEN_FILE,
     RANGES_FILE,
     Calibrate,
@@ -179,8 +180,7 @@ class Rungs:
             if isinstance(measured, RefusalEntry):
                 return Rung(measured, is_cached=False)
             ranges = await local(self._blobs, measured.ranges, "calibration's result")
-            if key.goal is not None:
-                calibration = await local(self._blobs, key.calibration, "calibration set")
+            calibration = await local(self._blobs, key.calibration, "calibration set")
         async with self._pool.worker(_kind(key.how)) as worker:
             with tempfile.TemporaryDirectory(dir=worker.scratch) as folder:
                 task = Quantize(
@@ -216,11 +216,13 @@ class Rungs:
             raise unasked()
         files = [ModelFile(name, *await adopt(self._blobs, folder / name)) for name in MODEL_FILES[key.how.engine]]
         golden, golden_size = await adopt(self._blobs, folder / GOLDEN_FILE)
+        examination = await adopt_examination(self._blobs, folder / EXAMINATION_FILE)
         return VariantEntry(
             files=tuple(files),
             golden=golden,
             golden_size=golden_size,
             golden_samples=done.golden_samples,
+            examination=examination,
             golden_tolerance=done.golden_tolerance,
             signature=done.signature,
             operators=done.operators,

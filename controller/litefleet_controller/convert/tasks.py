@@ -34,6 +34,7 @@ LENGTH = struct.Struct(">I")
 FROZEN_FILE = "frozen.tflite"
 ANSWERS_FILE = "answers.npz"
 RANGES_FILE = "ranges.json"
+EXAMINATION_FILE = "examination.json"
 COMPILED_FILE = "compiled.tflite"
 MODEL_FILE = "model.keras"
 
@@ -90,7 +91,7 @@ class Calibrate(Struct, frozen=True, kw_only=True, tag="calibrate"):
 
 
 class Quantize(Struct, frozen=True, kw_only=True, tag="quantize"):
-    """Make GOLDEN_FILE and the MODEL_FILES of the recipe's engine of what a Freeze or an Inspect made.
+    """Make GOLDEN_FILE, EXAMINATION_FILE and the MODEL_FILES of the recipe's engine of a Freeze's or an Inspect's work.
 
     Compared with the source's answers.
     """

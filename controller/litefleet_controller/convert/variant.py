@@ -13,16 +13,18 @@ from typing import Any
 import numpy as np
 from msgspec import structs
 
+from litefleet_controller.artifacts.examination import Examination, encode
 from litefleet_controller.convert.answers import read_answers
 from litefleet_controller.convert.comparing import yardstick
 from litefleet_controller.convert.datasets import load_calibration, load_evaluation
 from litefleet_controller.convert.engines.interface import Runner, form
+from litefleet_controller.convert.examining import Layers, examined
 from litefleet_controller.convert.flatbuffer import arena_bytes, input_shape, operators, parse, with_inlined_buffers
 from litefleet_controller.convert.interface import RecipeName
 from litefleet_controller.convert.opversions import needed_versions, traits, with_needed_versions
 from litefleet_controller.convert.precision import described, recipe_of
 from litefleet_controller.convert.preprocess import Floats
-from litefleet_controller.convert.tasks import FROZEN_FILE, Quantize, RungError, Variant
+from litefleet_controller.convert.tasks import EXAMINATION_FILE, FROZEN_FILE, Quantize, RungError, Variant
 from litefleet_controller.convert.trial import Trial, Tried
 from litefleet_controller.resources.recipe import Tolerance
 from litefleet_protocol.limits import MAX_GOLDEN_BYTES
@@ -50,6 +52,7 @@ def make_variant(task: Quantize, stage: Callable[[str, int], None]) -> Variant:
     tried = made.tried
     golden, samples = _golden(evaluation.x, tried.outputs)
     (folder / GOLDEN_FILE).write_bytes(golden)
+    (folder / EXAMINATION_FILE).write_bytes(encode(_examined(task, frozen, names, source, tried)))
     return Variant(
         signature=_named(tried.runner.signature, task.outputs),
         operators=made.operators,
@@ -89,6 +92,20 @@ class _Made:
     traits: tuple[str, ...] = ()
     arena_bytes: int | None = None
     notes: tuple[str, ...] = ()
+
+
+def _examined(
+    task: Quantize, frozen: bytes, names: Sequence[str], source: Sequence[Floats], tried: Tried
+) -> Examination:
+    """Layers are compared where activations were quantized from the float model, on what they were calibrated with."""
+    layers = Layers()
+    if task.calibration is not None and task.ranges is not None and tried.model:
+        from litefleet_controller.convert.layererrors import SAMPLES, layer_errors
+
+        samples = min(task.calibration_samples, SAMPLES)
+        x = load_calibration(task.calibration, samples, task.preprocess, input_shape(parse(frozen)))
+        layers = Layers(*layer_errors(frozen, tried.model, x), samples=len(x))
+    return examined(task.measure.metric, names, source, tried.outputs, tried.score.agreement, layers)
 
 
 def _litert(task: Quantize, frozen: bytes, trial: Trial, stage: Callable[[str, int], None]) -> _Made:

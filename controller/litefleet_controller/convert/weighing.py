@@ -88,6 +88,7 @@ def weighed(attempts: Sequence[Attempt], request: ConversionRequest, choice: Cho
                 activations=entry.arena_bytes,
                 hint=entry.hint,
                 boards=_seen(attempt.recipe, entry, request),
+                examination=entry.examination,
             )
         )
     return tuple(found)

@@ -82,6 +82,7 @@ def _candidate(w: Weighed) -> Candidate:
         activation_bytes=w.activations,
         hint=_hint(w.hint) if w.hint is not None else None,
         boards=_boards(w.boards) if w.boards is not None else None,
+        examination=w.examination,
     )
 
 

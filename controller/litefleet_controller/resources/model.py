@@ -416,6 +416,9 @@ class Candidate(Part):
     boards: Latency | None = Field(
         default=None, description="Measured by boards of the class that ran it, or the same recipe of a version before."
     )
+    examination: Digest | None = Field(
+        default=None, description="Digest of how it answers beside its source: what `litefleet model report` draws."
+    )
 
 
 class VariantChoice(Part):

@@ -28,6 +28,7 @@ from litefleet_controller.fleet.boardlog import BoardLog
 from litefleet_controller.fleet.enroll import BrokerAddress, Enrollment, EnrollmentPorts
 from litefleet_controller.fleet.push import Uploads
 from litefleet_controller.fleet.queries import Queries
+from litefleet_controller.fleet.report import Reports
 from litefleet_controller.fleet.verbs import Verbs
 from litefleet_controller.identity.authority import Authority
 from litefleet_controller.identity.roles import Role, allowed
@@ -138,7 +139,7 @@ class Controller:
 
         self.granted: list[tuple[str, str]] = []
         ids = itertools.count(1)
-        blobs = DirectoryBlobs(self._directory / "blobs")
+        self.blobs = blobs = DirectoryBlobs(self._directory / "blobs")
         (self._directory / "uploads").mkdir()
         ports = EnrollmentPorts(EnrollmentTokens(self.database.sessions), self.authority, self.objects, granted)
         return FleetDependencies(
@@ -149,6 +150,7 @@ class Controller:
             Verbs(self.objects, lambda: f"r{next(ids)}"),
             Queries(self.objects, SqlTelemetry(self.database.sessions)),
             BoardLog(self.objects, SqlBoardLogs(self.database.sessions), look_s=0.02),
+            Reports(self.objects, blobs, SqlTelemetry(self.database.sessions)),
         )
 
     async def _stop(self) -> None:

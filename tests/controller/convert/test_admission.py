@@ -19,7 +19,7 @@ SIGNATURE = Signature(
     outputs=(TensorSpec(name="y", shape=(1, 10), dtype="float32"),),
 )
 DYNAMIC = VariantEntry(
-    files=(ModelFile("model.tflite", DIGEST, 1000),), golden=DIGEST, golden_size=10, golden_samples=4, golden_tolerance=1e-3,
+    files=(ModelFile("model.tflite", DIGEST, 1000),), golden=DIGEST, golden_size=10, golden_samples=4, examination=DIGEST, golden_tolerance=1e-3,
     signature=SIGNATURE, operators={"CONV_2D": 5, "FULLY_CONNECTED": 1},
     operator_versions={"CONV_2D": 5, "FULLY_CONNECTED": 12}, traits=(), arena_bytes=500, agreement=0.98, accuracy=0.96,
     source_accuracy=0.97, evaluated=400, classes=10, toolchain={}, hint=HINT,

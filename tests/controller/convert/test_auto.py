@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from litefleet_controller.artifacts.examination import decode
 from litefleet_controller.convert.interface import ConversionRequest, Outcome, ParityLimits, Progress
 from litefleet_controller.convert.latency import Seen, form_of
 from litefleet_controller.resources.recipe import candidates
@@ -151,3 +152,15 @@ async def test_progress_goes_through_all_candidates_and_never_back(workshop: Any
     percents = [p.percent for p in said]
     assert percents == sorted(percents)
     assert {"int8", "int8-float", "mixed-int8"} <= {p.recipe for p in said}
+
+
+async def test_how_each_candidate_answers_is_kept_and_layers_where_activations_are_integers(
+    bench: Bench, outcomes: dict[str, Outcome]
+) -> None:
+    for w in outcomes["size"].weighed:
+        assert w.examination is not None
+        found = decode(await bench.blobs.get(w.examination))
+        assert (found.samples, found.classes) == (597, 10)
+        assert 1 - found.disagreements / found.samples == pytest.approx(w.agreement)
+        assert sum(found.agreed) + found.disagreements == sum(found.confidence) == 597
+        assert bool(found.layers) == (w.recipe in ("int8", "int8-float", "mixed-int8")), w.recipe

@@ -11,7 +11,7 @@ from tests.controller.convert.figures import HINT
 
 DIGEST = "sha256:" + "0" * 64
 GOOD = VariantEntry(
-    files=(ModelFile("model.tflite", DIGEST, 1000),), golden=DIGEST, golden_size=10, golden_samples=4,
+    files=(ModelFile("model.tflite", DIGEST, 1000),), golden=DIGEST, golden_size=10, golden_samples=4, examination=DIGEST,
     golden_tolerance=1e-3, signature=Signature(inputs=(), outputs=()), operators={}, operator_versions={}, traits=(),
     arena_bytes=500, agreement=0.98, accuracy=0.96,
     source_accuracy=0.97, evaluated=400, classes=10, toolchain={}, hint=HINT,

@@ -90,7 +90,7 @@ def variant(workshop: Workshop, request: pytest.FixtureRequest) -> tuple[str, by
 def admitted(recipe: str, model: bytes) -> RefusedRung | None:
     parsed = parse(model)
     entry = VariantEntry(
-        files=(ModelFile("model.tflite", "", len(model)),), golden="", golden_size=0, golden_samples=0, golden_tolerance=0,
+        files=(ModelFile("model.tflite", "", len(model)),), golden="", golden_size=0, golden_samples=0, examination="", golden_tolerance=0,
         signature=Signature(inputs=(), outputs=()), operators={}, operator_versions=needed_versions(parsed),
         traits=traits(parsed), arena_bytes=0, agreement=1, accuracy=1, source_accuracy=1, evaluated=1, classes=10, toolchain={}, hint=HINT,
     )  # fmt: skip
