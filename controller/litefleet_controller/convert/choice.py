@@ -19,6 +19,8 @@ _SAME_LATENCY = 1.05
 """Ratio up to which two latencies count as the same."""
 Place = Literal["Boards", "Here", "Nowhere"]
 """Where latencies that were compared are from."""
+Quality = Literal["accuracy", "closeness"]
+"""What a candidate's accuracy is: the share of right answers, or how near numbers are to the source's (1: the same)."""
 _COMPARABLE = 2
 """Candidates whose latency boards must know before it decides."""
 
@@ -56,12 +58,15 @@ class Choice:
     latency_from: Place
 
 
-def choose(candidates: Sequence[Candidate], objective: Objective, *, hint_counts: bool = True) -> Choice:
+def choose(
+    candidates: Sequence[Candidate], objective: Objective, *, hint_counts: bool = True, quality: Quality = "accuracy"
+) -> Choice:
     """Pick one of `candidates`, of which there is at least one.
 
     A candidate is off the front when another one is at least as good in size, memory, accuracy, agreement and latency,
     and better in one (Pareto dominance). The pick is the best of the front by the objective; what counts as the same
-    there is decided by the other figures. `hint_counts`: whether this machine's latencies may decide.
+    there is decided by the other figures. `hint_counts`: whether this machine's latencies may decide; `quality`: what
+    the candidates' accuracy is called.
     """
     timed = _latencies(candidates, hint_counts=hint_counts)
     front = [c for c in candidates if not any(_dominates(other, c, timed) for other in candidates)]
@@ -69,10 +74,10 @@ def choose(candidates: Sequence[Candidate], objective: Objective, *, hint_counts
     picked = front[0]
     return Choice(
         recipe=picked.recipe,
-        reason=_reason(picked, candidates, objective, timed, has_hints=any(c.hint_ms is not None for c in candidates)),
+        reason=_reason(picked, candidates, objective, timed, quality),
         front=tuple(c.recipe for c in front),
         beaten={
-            c.recipe: _beaten(c, next(f for f in front if _dominates(f, c, timed)), timed)
+            c.recipe: _beaten(c, next(f for f in front if _dominates(f, c, timed)), timed, quality)
             for c in candidates
             if c not in front
         },
@@ -110,7 +115,7 @@ def _costs(c: Candidate, timed: _Timed) -> tuple[float, ...]:
     return (c.size, c.activations, -c.accuracy, -c.agreement, timed.of(c))
 
 
-def _beaten(c: Candidate, by: Candidate, timed: _Timed) -> str:
+def _beaten(c: Candidate, by: Candidate, timed: _Timed, quality: Quality) -> str:
     """In what `by`, which is worse in nothing, is better."""
     better = []
     if by.size < c.size:
@@ -118,9 +123,9 @@ def _beaten(c: Candidate, by: Candidate, timed: _Timed) -> str:
     if by.activations < c.activations:
         better.append(f"lighter on memory ({by.activations} bytes of activations against {c.activations})")
     if by.accuracy > c.accuracy:
-        better.append(f"more accurate ({by.accuracy:.3f} against {c.accuracy:.3f})")
+        better.append(f"higher in {quality} ({by.accuracy:.3f} against {c.accuracy:.3f})")
     if by.agreement > c.agreement:
-        better.append(f"nearer to the source ({by.agreement:.1%} against {c.agreement:.1%})")
+        better.append(f"more often of the source's opinion ({by.agreement:.1%} against {c.agreement:.1%})")
     if timed.of(by) < timed.of(c) < math.inf:
         better.append(f"faster ({timed.of(by):.3g} ms against {timed.of(c):.3g})")
     elif timed.of(by) < timed.of(c):
@@ -144,7 +149,7 @@ def _rank(c: Candidate, front: Sequence[Candidate], objective: Objective, timed:
 
 
 def _reason(
-    picked: Candidate, candidates: Sequence[Candidate], objective: Objective, timed: _Timed, *, has_hints: bool
+    picked: Candidate, candidates: Sequence[Candidate], objective: Objective, timed: _Timed, quality: Quality
 ) -> str:
     if len(candidates) == 1:
         return f"{picked.recipe} is the only one that holds the class's limits"
@@ -154,10 +159,11 @@ def _reason(
             said = f"{picked.recipe} is the smallest {among}: {picked.size} bytes; {_next(picked, candidates)}"
         case "accuracy":
             said = (
-                f"{picked.recipe} answers best {among}, or as well as the best within {_SAME_ACCURACY:.1%}: accuracy "
+                f"{picked.recipe} answers best {among}, or as well as the best within {_SAME_ACCURACY:.1%}: {quality} "
                 f"{picked.accuracy:.3f}, {picked.size} bytes"
             )
         case "latency" if timed.place == "Nowhere":
+            has_hints = any(c.hint_ms is not None for c in candidates)
             hint = ", and this machine's are of another processor" if has_hints else ""
             said = (
                 f"the class's boards haven't measured all of their latencies yet{hint}; so the smallest {among}: "

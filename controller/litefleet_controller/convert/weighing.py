@@ -57,7 +57,12 @@ def best(attempts: Sequence[Attempt], request: ConversionRequest, objective: Obj
             candidates.setdefault(name_of(attempt.entry.files), candidate)
     if not candidates:
         return None
-    return choose(list(candidates.values()), objective, hint_counts=_hint_counts(attempts, request))
+    return choose(
+        list(candidates.values()),
+        objective,
+        hint_counts=_hint_counts(attempts, request),
+        quality=request.measure.metric,
+    )
 
 
 def pick_of(choice: Choice, objective: Objective) -> Pick:

@@ -11,7 +11,8 @@ import pytest
 from litefleet_controller.artifacts.examination import Examination, LayerError, Pair, encode
 from litefleet_controller.cli.report.axes import ticks
 from litefleet_controller.cli.report.page import page
-from litefleet_controller.cli.report.plots import front_of, layer_bars
+from litefleet_controller.cli.report.plots import layer_bars
+from litefleet_controller.cli.report.scatter import front_of
 from litefleet_controller.resources.meta import API_VERSION
 from tests.controller.cli.conftest import Shell
 
@@ -177,6 +178,20 @@ def test_json_is_what_the_page_is_drawn_from(shell: Shell, pets: str) -> None:
     assert kept["pairs"][0] == {"source": 0, "variant": 2, "count": 4}
     assert report["classes"][0]["measured"] is None
     assert page(report) == page(json.loads(json.dumps(report)))
+
+
+def test_a_model_that_is_no_classifier_has_its_numbers_drawn_instead(shell: Shell, pets: str) -> None:
+    report = json.loads(shell.ok("model", "report", "pets:1", "-o", "json"))
+    values = {"output": "boxes", "low": 0.0, "high": 200.0, "variant": [2] * 20, "source": [1] * 10 + [3] * 10}
+    for kept in report["examinations"].values():
+        kept |= {"classes": 0, "pairs": [], "agreed": [], "confidence": [], "sourceConfidence": [], "values": [values]}
+    for c in report["classes"][0]["candidates"]:
+        c["accuracy"] = None
+    report["classes"][0]["sourceAccuracy"] = None
+    words = " ".join(Page(page(report)).text.split())
+    assert "Size against agreement. A star" in words
+    assert "From 0 to 200 with the source; 25.00% of the variant's would have to move to another bar" in words
+    assert "Against the source" not in words
 
 
 def test_a_version_whose_examinations_are_gone_still_has_its_figures(shell: Shell, pets: str) -> None:

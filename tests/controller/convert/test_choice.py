@@ -74,9 +74,13 @@ def test_what_is_beaten_in_everything_is_off_the_front() -> None:
     choice = choose([*ALL, worse], "size")
     assert "odd" not in choice.front
     assert choice.beaten == {
-        "odd": "int8 is smaller (1000000 bytes against 1200000) and more accurate (0.960 against 0.950) and nearer to the "
-        "source (97.0% against 96.0%) and faster (12 ms against 50), and worse in nothing"
+        "odd": "int8 is smaller (1000000 bytes against 1200000) and higher in accuracy (0.960 against 0.950) and more often "
+        "of the source's opinion (97.0% against 96.0%) and faster (12 ms against 50), and worse in nothing"
     }
+
+
+def test_what_is_no_classifier_is_compared_by_its_closeness_and_called_so() -> None:
+    assert "closeness 0.979" in choose(ALL, "accuracy", quality="closeness").reason
 
 
 def test_a_file_that_needs_less_memory_is_not_beaten_by_one_that_is_otherwise_the_same() -> None:

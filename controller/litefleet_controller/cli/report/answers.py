@@ -7,7 +7,7 @@ from xml.etree.ElementTree import Element
 
 from litefleet_controller.cli.printing import percent
 from litefleet_controller.cli.report.markup import el
-from litefleet_controller.cli.report.plots import MAX_MATRIX, confidence, confusion, layer_bars
+from litefleet_controller.cli.report.plots import MAX_MATRIX, confidence, confusion, layer_bars, values
 
 Json = dict[str, Any]
 _WORST = 5
@@ -39,7 +39,10 @@ def _variant(report: Json, recipes: list[str], e: Json) -> Element:
         "article",
         el("h3", name),
         el("p", _agreement(report, e)),
-        el("div", _confidence(name, e), _confusion(report, name, e), class_="pair"),
+        el("div", _confidence(name, e), _confusion(report, name, e), class_="pair") if e["classes"] else None,
+        el("div", (_values(name, output) for output in e.get("values") or []), class_="pair")
+        if e.get("values")
+        else None,
         _layers(name, e) if e["layers"] else None,
     )
 
@@ -66,6 +69,22 @@ def _confidence(name: str, e: Json) -> Element:
             "figcaption",
             el("span", class_="key bar"), "variant ", el("span", class_="key outline"), "source. ",
             f"At least 95% sure of {percent(mine)} of the samples, the source of {percent(theirs)}.{softmax}",
+        ),
+    )  # fmt: skip
+
+
+def _values(name: str, output: Json) -> Element:
+    moved = sum(abs(a - b) for a, b in zip(output["variant"], output["source"], strict=True)) / 2
+    return el(
+        "figure",
+        el("h4", f"Values of {output['output']}"),
+        values(name, output),
+        el(
+            "figcaption",
+            el("span", class_="key bar"), "variant ", el("span", class_="key outline"), "source. ",
+            f"From {output['low']:.4g} to {output['high']:.4g} with the source; "
+            f"{percent(moved / max(1, sum(output['source'])), 2)} of the variant's would have to move to another bar "
+            "for the two to look the same.",
         ),
     )  # fmt: skip
 

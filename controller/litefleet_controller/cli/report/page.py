@@ -9,7 +9,7 @@ from litefleet_controller.cli.candidates import ordered
 from litefleet_controller.cli.printing import number, percent, size
 from litefleet_controller.cli.report.answers import variant_sections
 from litefleet_controller.cli.report.markup import Child, document, el
-from litefleet_controller.cli.report.plots import front_of, scatter
+from litefleet_controller.cli.report.scatter import front_of, quality_of, scatter
 from litefleet_controller.cli.report.wording import candidate_verdict, latency_words, shown_latency
 
 Json = dict[str, Any]
@@ -17,7 +17,7 @@ _POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 """Asks nothing of anybody, even if a label could."""
 _HEADERS = (
     ("", ""), ("Recipe", ""), ("Size", "n"), ("Agreement", "n"), ("Accuracy", "n"), ("Activations", "n"),
-    ("Here, ms", "n"), ("Boards, ms", "n"), ("Verdict", ""),
+    ("Here", "n"), ("Boards", "n"), ("Verdict", ""),
 )  # fmt: skip
 
 
@@ -124,7 +124,10 @@ def _table(name: str, candidates: list[Json]) -> Element:
         "div",
         el(
             "table",
-            el("caption", f"What was tried for {name}. Latencies are medians of one inference."),
+            el(
+                "caption",
+                f"What was tried for {name}. Here, Boards: ms of one inference, median / 99th percentile.",
+            ),
             el("thead", el("tr", (el("th", t, scope="col", class_=c or None) for t, c in _HEADERS))),
             el("tbody", (_row(c) for c in ordered(candidates))),
         ),
@@ -157,17 +160,17 @@ def _row(c: Json) -> Element:
 
 
 def _plot(name: str, candidates: list[Json], source_accuracy: float | None) -> Iterator[Element]:
-    if not any(c.get("accuracy") is not None for c in candidates):
+    quality = quality_of(candidates)
+    if not any(c.get(quality) is not None for c in candidates):
         return
-    front = front_of(candidates)
-    said = "; ".join(f"{c['recipe']} {size(c['sizeBytes'])}, {percent(c['accuracy'], 2)}" for c in front)
+    said = "; ".join(f"{c['recipe']} {size(c['sizeBytes'])}, {percent(c[quality], 2)}" for c in front_of(candidates))
     yield el(
         "figure",
         scatter(name, candidates, source_accuracy),
         el(
             "figcaption",
-            "Size against accuracy. A star is what was picked, a dot is on the front, a ring is beaten in everything, "
-            "a cross is refused. The line joins what nothing beats in these two alone: "
+            f"Size against {quality}. A star is what was picked, a dot is on the front, a ring is beaten, a cross is "
+            "refused. The line joins what nothing beats in these two alone: "
             f"{said or 'nothing holds the limits'}."
             + (f" The source has {percent(source_accuracy, 2)}." if source_accuracy is not None else ""),
         ),

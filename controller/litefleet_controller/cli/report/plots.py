@@ -1,4 +1,4 @@
-"""The report's pictures, each drawn from numbers that stand in text beside it. Pure."""
+"""How a variant answers, in pictures: layers, distributions, confusion. Their numbers stand in text as well. Pure."""
 
 import math
 from collections.abc import Sequence
@@ -6,97 +6,11 @@ from typing import Any
 from xml.etree.ElementTree import Element
 
 from litefleet_controller.cli.report.axes import Frame, axes, picture, ticks
-from litefleet_controller.cli.report.markup import Child, el
+from litefleet_controller.cli.report.markup import el
 
 Json = dict[str, Any]
-_KIB = 1024
-_LABEL = 13
-"""Height of a line of text."""
 MAX_MATRIX = 20
 """Classes that a matrix is drawn for."""
-_STAR = "M0,-8 L2.2,-2.8 7.6,-2.5 3.5,1 4.7,6.5 0,3.5 -4.7,6.5 -3.5,1 -7.6,-2.5 -2.2,-2.8 Z"
-
-
-def front_of(candidates: Sequence[Json]) -> list[Json]:
-    """Those that hold the limits and that no other one beats in size or accuracy without losing in the other."""
-    held = [c for c in candidates if c["verdict"] not in ("Refused", "Duplicate") and c.get("accuracy") is not None]
-    front: list[Json] = []
-    for c in sorted(held, key=lambda c: (c["sizeBytes"], -c["accuracy"])):
-        if not front or c["accuracy"] > front[-1]["accuracy"]:
-            front.append(c)
-    return front
-
-
-def scatter(device_class: str, candidates: Sequence[Json], source_accuracy: float | None) -> Element:
-    """Size against accuracy, with the front as a staircase and the source's accuracy as a line."""
-    frame = Frame(720, 340, left=64)
-    drawn = [c for c in candidates if c.get("accuracy") is not None and c["verdict"] != "Duplicate"]
-    widest = 1.08 * max(c["sizeBytes"] for c in drawn) / _KIB
-    levels = [c["accuracy"] for c in drawn] + ([source_accuracy] if source_accuracy is not None else [])
-    pad = max(0.15 * (max(levels) - min(levels)), 0.002)
-    low, high = max(0.0, min(levels) - pad), min(1.0, max(levels) + pad)
-    at = [(c, frame.x(c["sizeBytes"] / _KIB / widest), frame.y((c["accuracy"] - low) / (high - low))) for c in drawn]
-    digits = 2 if high - low < 0.02 else 1
-    line: Child = None
-    if source_accuracy is not None:
-        level = frame.y((source_accuracy - low) / (high - low))
-        line = [
-            el("line", x1=frame.left, x2=frame.x(1), y1=level, y2=level, class_="source"),
-            el("text", "source", x=frame.left + 4, y=level - 5, class_="muted"),
-        ]
-    return picture(
-        f"Size against accuracy of the candidates for {device_class}",
-        frame,
-        axes(
-            frame,
-            ticks(0, widest, lambda v: f"{v:g}"),
-            ticks(low, high, lambda v: f"{100 * v:.{digits}f}%"),
-            "size, KiB",
-            "accuracy",
-        ),
-        line,
-        _staircase(frame, [(x, y) for c, x, y in at if c in front_of(drawn)]),
-        _labels(frame, at),
-        [_point(c, x, y) for c, x, y in at],
-    )
-
-
-def _staircase(frame: Frame, points: Sequence[tuple[float, float]]) -> Element | None:
-    if not points:
-        return None
-    ordered = sorted(points)
-    path = f"M{ordered[0][0]:.1f},{frame.floor:.1f} V{ordered[0][1]:.1f}"
-    path += "".join(f" H{x:.1f} V{y:.1f}" for x, y in ordered[1:])
-    return el("path", d=f"{path} H{frame.x(1):.1f}", class_="front")
-
-
-def _point(c: Json, x: float, y: float) -> Element:
-    name = el("title", f"{c['recipe']}: {c['sizeBytes']} bytes, accuracy {100 * c['accuracy']:.2f}%")
-    match c["verdict"]:
-        case "Picked":
-            return el("path", name, d=_STAR, transform=f"translate({x:.1f} {y:.1f}) scale(1.25)", class_="picked")
-        case "Refused":
-            return el("path", name, d=f"M{x - 4:.1f},{y - 4:.1f} l8,8 m0,-8 l-8,8", class_="refused")
-        case verdict:
-            return el("circle", name, cx=x, cy=y, r=4.5, class_="dominated" if verdict == "Dominated" else "on-front")
-
-
-def _labels(frame: Frame, at: Sequence[tuple[Json, float, float]]) -> list[Element]:
-    """Names beside the points, pushed down where they would lie over each other or over another point."""
-    placed: list[tuple[float, float, float]] = [(x - 9, x + 9, y + 4) for _, x, y in at]
-    made = []
-    for c, x, y in sorted(at, key=lambda p: (p[2], p[1])):
-        width = 7.2 * len(c["recipe"])
-        left = x + 12 if x + 12 + width < frame.width else x - 12 - width
-        line = y + 4
-        while any(abs(line - other) < _LABEL and left < end and start < left + width for start, end, other in placed):
-            line += 2
-        placed.append((left, left + width, line))
-        if line > y + _LABEL / 2:
-            edge = left - 2 if left > x else left + width + 2
-            made.append(el("line", x1=x, y1=y, x2=edge, y2=line - 4, class_="leader"))
-        made.append(el("text", c["recipe"], x=left, y=line, class_="name"))
-    return made
 
 
 def layer_bars(recipe: str, layers: Sequence[Json]) -> Element:
@@ -133,7 +47,36 @@ def layer_bars(recipe: str, layers: Sequence[Json]) -> Element:
 
 
 def confidence(recipe: str, variant: Sequence[int], source: Sequence[int]) -> Element:
-    """Samples by the highest probability: the variant as bars, the source as an outline; counts on a log scale."""
+    """Samples by the highest probability: the variant as bars, the source as an outline."""
+    return _distribution(
+        f"Confidence of {recipe} and of its source",
+        variant,
+        source,
+        [(s / 4, f"{25 * s}%") for s in range(5)],
+        ("highest probability of an answer", "samples, log scale"),
+    )
+
+
+def values(recipe: str, output: Json) -> Element:
+    """How often an output has which values: the variant as bars, the source as an outline."""
+    low, high = output["low"], output["high"]
+    return _distribution(
+        f"Values of {output['output']} by {recipe} and by its source",
+        output["variant"],
+        output["source"],
+        ticks(low, high, lambda v: f"{v:.4g}"),
+        ("value", "numbers, log scale"),
+    )
+
+
+def _distribution(
+    name: str,
+    variant: Sequence[int],
+    source: Sequence[int],
+    x_ticks: Sequence[tuple[float, str]],
+    titles: tuple[str, str],
+) -> Element:
+    """Counts in equal bins, on a log scale: what is rare is what changes."""
     frame = Frame(350, 220)
     top = math.log10(1 + max(*variant, *source, 1)) * 1.05
     bins = len(variant)
@@ -142,20 +85,20 @@ def confidence(recipe: str, variant: Sequence[int], source: Sequence[int]) -> El
         return frame.y(math.log10(1 + count) / top)
 
     steps = "".join(f" V{up(count):.1f} H{frame.x((i + 1) / bins):.1f}" for i, count in enumerate(source))
-    decades = [10**n for n in range(7) if math.log10(1 + 10**n) <= top]
+    decades = [10**n for n in range(12) if math.log10(1 + 10**n) <= top]
+    every = max(1, math.ceil(len(decades) / 6))
     return picture(
-        f"Confidence of {recipe} and of its source",
+        name,
         frame,
         axes(
             frame,
-            [(s / 4, f"{25 * s}%") for s in range(5)],
-            [(0.0, "0"), *((math.log10(1 + n) / top, f"{n:,}") for n in decades)],
-            "highest probability of an answer",
-            "samples, log scale",
+            x_ticks,
+            [(0.0, "0"), *((math.log10(1 + n) / top, f"{n:.0e}" if n > 10**5 else f"{n:,}") for n in decades[::every])],
+            *titles,
         ),
         [
             el(
-                "rect", el("title", f"{100 * i // bins}% to {100 * (i + 1) // bins}%: {count} (source {source[i]})"),
+                "rect", el("title", f"{count} (source {source[i]})"),
                 x=frame.x((i + 0.08) / bins), width=0.84 / bins * (frame.x(1) - frame.left), y=up(count),
                 height=frame.floor - up(count), class_="bar",
             )

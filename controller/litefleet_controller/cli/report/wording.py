@@ -20,8 +20,8 @@ def latency_words(latency_from: str) -> str:
 
 
 def shown_latency(latency: Json | None) -> str:
-    """A median in milliseconds."""
-    return number(latency["p50Ms"], 3) if latency else "-"
+    """Milliseconds, median and 99th percentile."""
+    return f"{number(latency['p50Ms'], 3)} / {number(latency['p99Ms'], 3)}" if latency else "-"
 
 
 def candidate_verdict(c: Json) -> str:
