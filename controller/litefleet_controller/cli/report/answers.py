@@ -34,7 +34,7 @@ def variant_sections(report: Json) -> Element | None:
 
 
 def _variant(report: Json, recipes: list[str], e: Json) -> Element:
-    name = " and ".join(recipes)
+    name, values_ = " and ".join(recipes), e.get("values")
     return el(
         "article",
         el("h3", name),
