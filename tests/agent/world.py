@@ -89,6 +89,9 @@ class World:
         self.broker = Broker(folder, MUTUAL_TLS)
         self.broker.start()
         self.process: subprocess.Popen | None = None
+        self.python = sys.executable
+        self.environment: dict[str, str] | None = None
+        """What the agent runs with; this program's own when None."""
         self._enroll()
         self._configure()
         self.controller = Controller(Client(self.broker.port, [topics.ALL_UP], self._tls(), "controller"), self.key)
@@ -137,7 +140,7 @@ class World:
         with (self.folder / "agent.log").open("ab") as log:
             self.process = subprocess.Popen(
                 [
-                    sys.executable,
+                    self.python,
                     "-m",
                     "litefleet_agent.main",
                     "run",
@@ -147,11 +150,13 @@ class World:
                     str(self.folder / "agent.toml"),
                 ],
                 stderr=log,
+                env=self.environment,
             )
 
     def run(self, command: str, *more: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [sys.executable, "-m", "litefleet_agent.main", command, "--state-dir", str(self.state_dir), *more],
+            [self.python, "-m", "litefleet_agent.main", command, "--state-dir", str(self.state_dir), *more],
+            env=self.environment,
             capture_output=True,
             text=True,
             check=False,

@@ -136,7 +136,7 @@ def _delegate(name: str) -> Any:
         return load_delegate(library)
     except (*_REFUSALS, OSError, AttributeError) as e:
         raise ModelError(
-            Code.ACCELERATOR_FAILED, f"{library} is here and finds nothing to run on: {first_line(e)}"
+            Code.ACCELERATOR_FAILED, f"{library} is here and finds nothing to run on: {_last_line(e)}"
         ) from e
 
 
@@ -200,6 +200,11 @@ class LiteRTModel:
             return [dequantized(self._interpreter.get_tensor(index), spec) for index, spec in self._outputs]
         except _REFUSALS as e:
             raise ModelError(Code.INTERNAL, f"LiteRT failed: {first_line(e)}") from e
+
+
+def _last_line(error: Exception) -> str:
+    """What a library said of itself; before it stands that it failed."""
+    return (str(error).strip() or type(error).__name__).splitlines()[-1][:300]
 
 
 def _spec(details: Mapping[str, Any]) -> TensorSpec:

@@ -28,12 +28,12 @@ from tests.controller.convert.conftest import Workshop
 from tests.controller.convert.figures import HINT
 from tests.controller.convert.frozen import frozen, images, ranges
 from tests.controller.convert.probes import NAMES, write_probes
+from tests.old_python import old_python
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:.*experimental_preserve_all_tensors"
 )  # the quantizer's way to calibrate
 
-SCRIPT = Path(__file__).parents[3] / "scripts" / "get-tflite-2.14"
 PROGRAM = Path(__file__).with_name("old_runtime.py")
 OLD = "tflite-runtime 2.14.0"
 IMAGES = 300
@@ -41,11 +41,7 @@ IMAGES = 300
 
 @pytest.fixture(scope="module")
 def old() -> str:
-    """The Python that has tflite-runtime 2.14; made once, in some seconds."""
-    made = subprocess.run([SCRIPT], capture_output=True, text=True, timeout=240, check=False)
-    if made.returncode != 0:
-        pytest.skip(f"scripts/get-tflite-2.14 got no tflite-runtime 2.14: {made.stderr.strip()[-300:]}")
-    return made.stdout.strip().splitlines()[-1]
+    return old_python()
 
 
 def ask(python: str, *arguments: str | Path) -> "subprocess.CompletedProcess[str]":
