@@ -34,15 +34,13 @@ def variant_sections(report: Json) -> Element | None:
 
 
 def _variant(report: Json, recipes: list[str], e: Json) -> Element:
-    name, values_ = " and ".join(recipes), e.get("values")
+    name, outputs = " and ".join(recipes), e.get("values")
     return el(
         "article",
         el("h3", name),
         el("p", _agreement(report, e)),
         el("div", _confidence(name, e), _confusion(report, name, e), class_="pair") if e["classes"] else None,
-        el("div", (_values(name, output) for output in e.get("values") or []), class_="pair")
-        if e.get("values")
-        else None,
+        el("div", (_values(name, output) for output in outputs), class_="pair") if outputs else None,
         _layers(name, e) if e["layers"] else None,
     )
 
