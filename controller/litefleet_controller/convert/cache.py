@@ -37,6 +37,7 @@ class FrozenKey(Struct, frozen=True, kw_only=True):
     source_signature: str | None
     evaluation: str
     metric: Metric = "accuracy"
+    input_shape: tuple[int, ...] | None = None
     preprocess: Preprocess
     toolchain: dict[str, str]
 

@@ -31,8 +31,8 @@ class Edge:
         return f"{self.name[:60]} {self.dtype} {['?' if n is None else n for n in self.shape]}".replace("'?'", "?")
 
 
-def check_edges(inputs: Sequence[Edge], outputs: Sequence[Edge], metric: Metric) -> int:
-    """How many classes a classifier tells apart; 0 for what isn't compared as one.
+def input_shape(inputs: Sequence[Edge], wanted: Sequence[int] | None) -> tuple[int, ...]:
+    """The shape of the only input, with a batch of 1. `wanted`: `spec.input.shape`, which has no batch.
 
     Raises:
         ConversionError: final; `FormatUnsupported` or `BadShape`.
@@ -43,6 +43,29 @@ def check_edges(inputs: Sequence[Edge], outputs: Sequence[Edge], metric: Metric)
             f"the source has {len(inputs)} inputs ({_listed(inputs)}); this version serves models with one input",
             "export it with one input, from which the model takes the others apart",
         )
+    (given,) = inputs
+    inner = given.shape[1:]
+    if not inner or any(n is not None and n <= 0 for n in inner):
+        refuse("BadShape", f"the source takes {given}: it must have a batch and one dimension more, none of them 0")
+    if wanted is None:
+        if any(n is None for n in inner):
+            refuse(
+                "BadShape",
+                f"the source takes {given}: every dimension but the batch must be a number",
+                "say which in spec.input.shape, without the batch, or convert the model with a fixed input size",
+            )
+        return 1, *(n for n in inner if n is not None)
+    if len(wanted) != len(inner) or any(n is not None and n != w for n, w in zip(inner, wanted, strict=True)):
+        refuse("BadShape", f"the source takes {given}, and spec.input.shape (without the batch) is {list(wanted)}")
+    return 1, *wanted
+
+
+def check_outputs(outputs: Sequence[Edge], metric: Metric) -> int:
+    """How many classes a classifier tells apart; 0 for what isn't compared as one.
+
+    Raises:
+        ConversionError: final; `FormatUnsupported` or `BadShape`.
+    """
     for output in outputs:
         if output.dtype not in (_PLAIN if metric == "closeness" else {"float32"}) and not output.is_scaled:
             refuse("BadShape", f"the source gives {output}: it must be float32 or quantized with a scale")

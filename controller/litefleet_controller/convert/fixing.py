@@ -6,6 +6,7 @@ operators that only compute shapes are replaced with what they come to. Runs in 
 it.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -53,31 +54,26 @@ def _code(message: str) -> str:
     return "BadShape"
 
 
-def fixed(data: bytes) -> bytes:
-    """The same model for a batch of 1; the same bytes when it was that already.
+def fixed(data: bytes, shape: Sequence[int] | None = None) -> bytes:
+    """The same model for an input of `shape`, whose batch is 1; the same bytes when it was that already.
+
+    Without `shape`, what the file itself says of all dimensions but the batch.
 
     Raises:
         ConversionError: `BadShape`, and see `load`.
     """
     model = parse(data)
-    graph = model.subgraphs[0]
-    given = graph.tensors[graph.inputs[0]]
-    shape = [int(n) for n in (given.shape if given.shape is not None else ())]
-    signed = [int(n) for n in given.shapeSignature] if given.shapeSignature is not None else shape
-    if len(shape) < 2 or len(signed) != len(shape) or any(n <= 0 for n in (*shape[1:], *signed[1:])):
-        refuse(
-            "BadShape",
-            f"the source's input has the shape {signed}: every dimension but the batch must be a number",
-            "convert it with a fixed input size",
-        )
-    if shape[0] == 1 and not any(_is_open(t) for g in model.subgraphs for t in g.tensors):
+    given = model.subgraphs[0].tensors[model.subgraphs[0].inputs[0]]
+    before = [int(n) for n in given.shape]
+    shape = shape or (1, *before[1:])
+    if before == list(shape) and not any(_is_open(t) for g in model.subgraphs for t in g.tensors):
         return data
     model = parse(with_inlined_buffers(data))
     graph = model.subgraphs[0]
-    graph.tensors[graph.inputs[0]].shape = [1, *shape[1:]]
+    graph.tensors[graph.inputs[0]].shape = list(shape)
     for tensor in (t for g in model.subgraphs for t in g.tensors):
         tensor.shapeSignature = None
-    interpreter = _run_once(serialize(model), shape[0])
+    interpreter = run_once(serialize(model), f"LiteRT can't run the source with {list(shape)} instead of {before}")
     _write_shapes(model, interpreter)
     _fold_shapes(model, interpreter)
     return serialize(model)
@@ -87,7 +83,12 @@ def _is_open(tensor: Any) -> bool:
     return tensor.shapeSignature is not None and any(n < 0 for n in tensor.shapeSignature)
 
 
-def _run_once(data: bytes, batch: int) -> Any:
+def run_once(data: bytes, trouble: str) -> Any:
+    """An interpreter that ran on zeros and kept every tensor. `trouble`: what it means when it can't.
+
+    Raises:
+        ConversionError: `BadShape`, and see `load`.
+    """
     try:
         interpreter = load(data, is_plain=True)
         details = interpreter.get_input_details()[0]
@@ -95,7 +96,7 @@ def _run_once(data: bytes, batch: int) -> Any:
         interpreter.invoke()
     except (ValueError, RuntimeError) as e:
         said = (str(e).strip().splitlines() or ["no reason given"])[0]
-        refuse("BadShape", f"LiteRT can't run the source with a batch of 1 instead of {batch}: {said[:200]}")
+        refuse("BadShape", f"{trouble}: {said[:200]}")
     return interpreter
 
 
@@ -117,7 +118,7 @@ def _fold_shapes(model: Any, interpreter: Any) -> None:
         is_known = name == "SHAPE" or all(i < 0 or has_data(model, graph.tensors[i]) for i in operator.inputs)
         is_shape = result >= 0 and result not in outputs and _is_few_integers(graph.tensors[result])
         if name in _SHAPE_OPERATORS and is_known and is_shape:
-            _make_constant(model, graph.tensors[result], interpreter.get_tensor(int(result)))
+            make_constant(model, graph.tensors[result], interpreter.get_tensor(int(result)))
         else:
             kept.append(operator)
     graph.operators = kept
@@ -128,7 +129,8 @@ def _is_few_integers(tensor: Any) -> bool:
     return type_name(tensor) in {"int32", "int64"} and int(np.prod(shape, dtype=np.int64)) <= _MAX_SHAPE_NUMBERS
 
 
-def _make_constant(model: Any, tensor: Any, value: Any) -> None:
+def make_constant(model: Any, tensor: Any, value: Any) -> None:
+    """Give a tensor of `model` this array for ever."""
     buffer = type(model.buffers[0])()
     buffer.data = np.frombuffer(np.ascontiguousarray(value).tobytes(), np.uint8)
     model.buffers.append(buffer)

@@ -50,8 +50,12 @@ class _AlignedBuilder(flatbuffers.Builder):  # type: ignore[misc]  # flatbuffers
 
 
 def parse(data: bytes) -> Any:
-    """The file as schema.ModelT."""
-    return schema.ModelT.InitFromPackedBuf(bytearray(data), 0)
+    """The file as schema.ModelT, its operators in the field that is read today."""
+    model = schema.ModelT.InitFromPackedBuf(bytearray(data), 0)
+    for code in model.operatorCodes or ():
+        # Files of before 2021 have a byte only. LiteRT reads both; the quantizer takes such operators for ADD, its 0.
+        code.builtinCode = max(code.builtinCode, code.deprecatedBuiltinCode)
+    return model
 
 
 def serialize(model: Any) -> bytes:
@@ -99,9 +103,7 @@ def with_inlined_buffers(data: bytes) -> bytes:
 
 def operator_name(model: Any, operator: Any) -> str:
     """An operator's name as LiteRT's schema has it."""
-    code = model.operatorCodes[operator.opcodeIndex]
-    # Old files have only the deprecated byte; LiteRT takes the larger of both, too.
-    number = max(code.builtinCode, code.deprecatedBuiltinCode)
+    number = model.operatorCodes[operator.opcodeIndex].builtinCode
     return _OPERATORS.get(number, f"OPERATOR_{number}")
 
 

@@ -7,21 +7,23 @@ already comes out as it is; variant.py lets it pass for its own recipe only.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from litefleet_controller.convert.answers import write_answers
 from litefleet_controller.convert.archive import refuse
 from litefleet_controller.convert.datasets import load_evaluation, most_evaluated
-from litefleet_controller.convert.edges import Edge, check_edges, names_of
+from litefleet_controller.convert.edges import Edge, check_outputs, input_shape, names_of
 from litefleet_controller.convert.engines.interface import run
 from litefleet_controller.convert.engines.litert import LiteRTRunner
 from litefleet_controller.convert.fixing import fixed, load
-from litefleet_controller.convert.flatbuffer import with_inlined_buffers, with_signature
+from litefleet_controller.convert.flatbuffer import parse, with_inlined_buffers, with_signature
 from litefleet_controller.convert.interface import ConversionError
 from litefleet_controller.convert.precision import recipe_of, type_name
 from litefleet_controller.convert.structure import read_model
 from litefleet_controller.convert.tasks import CHECKING, FROZEN_FILE, Frozen, Inspect, RungError
+from litefleet_controller.convert.widening import is_narrow, widened
 
 
 def inspect(task: Inspect, stage: Callable[[str, int], None]) -> Frozen:
@@ -33,18 +35,24 @@ def inspect(task: Inspect, stage: Callable[[str, int], None]) -> Frozen:
     stage("loading", 2)
     data, model = read_model(Path(task.source))
     given, made = _edges(model)
-    classes, names = check_edges(given, made, task.metric), names_of(made)
+    shape = input_shape(given, task.input_shape)
     _check_input(given[0])
-    recipe = recipe_of(model)
+    if all(n is not None for n in given[0].shape[1:]):
+        check_outputs(made, task.metric)
+    if is_narrow(model):
+        stage(CHECKING, 5)
+        data = widened(data)
+    recipe = recipe_of(parse(data))
     stage(CHECKING, 5)
     load(data)
-    data = with_inlined_buffers(fixed(data))
+    data = with_inlined_buffers(fixed(data, shape))
+    names = names_of(made)
+    classes = check_outputs(_shaped(made, parse(data)), task.metric)
     if recipe == "float32":
         data = with_signature(data, "input", names)
     (folder / FROZEN_FILE).write_bytes(data)
     try:
         runner = LiteRTRunner(folder / FROZEN_FILE)
-        shape = tuple(runner.signature.inputs[0].shape)
         most = most_evaluated([o.shape for o in runner.signature.outputs])
         evaluation = load_evaluation(task.evaluation, task.preprocess, shape, classes, most)
         run(runner, evaluation.x[:1])
@@ -77,6 +85,13 @@ def _edge(tensor: Any, name: str) -> Edge:
         dtype=type_name(tensor),
         is_scaled=scales is not None and len(scales) == 1,
     )
+
+
+def _shaped(made: list[Edge], model: Any) -> list[Edge]:
+    """The outputs with the shapes that they have once the input's are fixed."""
+    graph = model.subgraphs[0]
+    tensors = (graph.tensors[int(i)] for i in graph.outputs)
+    return [replace(edge, shape=_edge(tensor, "").shape) for edge, tensor in zip(made, tensors, strict=True)]
 
 
 def _check_input(given: Edge) -> None:

@@ -15,7 +15,7 @@ from litefleet_controller.convert.edges import names_of
 from litefleet_controller.convert.engines.interface import stacked
 from litefleet_controller.convert.flatbuffer import check_operators, parse, with_signature
 from litefleet_controller.convert.interface import ConversionError
-from litefleet_controller.convert.loading import Opened, first_line, open_keras, open_saved_model
+from litefleet_controller.convert.loading import Asked, Opened, first_line, open_keras, open_saved_model
 from litefleet_controller.convert.preprocess import Floats
 from litefleet_controller.convert.tasks import FROZEN_FILE, Freeze, Frozen
 
@@ -38,9 +38,10 @@ def freeze(task: Freeze, stage: Callable[[str, int], None]) -> Frozen:
 
 
 def _open(task: Freeze, folder: Path) -> Opened:
+    asked = Asked(task.metric, task.input_shape)
     if task.source_format == "keras":
-        return open_keras(Path(task.source), folder, task.metric)
-    return open_saved_model(Path(task.source), folder, task.source_signature, task.metric)
+        return open_keras(Path(task.source), folder, asked)
+    return open_saved_model(Path(task.source), folder, task.source_signature, asked)
 
 
 def frozen(opened: Opened) -> bytes:

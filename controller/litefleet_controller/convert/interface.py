@@ -92,6 +92,8 @@ class ConversionRequest:
     calibration_samples: int = 100
     source_signature: str | None = None
     """Of a SavedModel; None for serving_default, or the only one."""
+    input_shape: tuple[int, ...] | None = None
+    """Without the batch, for what the source leaves open."""
     training: TrainingSet | None = None
     preprocess: Preprocess = Preprocess()  # noqa: RUF009 - frozen
     postprocess: Postprocess = Postprocess()  # noqa: RUF009 - frozen

@@ -5,18 +5,27 @@ inside the functions: the import takes seconds, and a refused source must not pa
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from litefleet_controller.convert.archive import refuse
 from litefleet_controller.convert.containment import check_keras_file
-from litefleet_controller.convert.edges import Edge, check_edges
+from litefleet_controller.convert.edges import Edge, check_outputs, input_shape
 from litefleet_controller.convert.graphops import SAVER
 from litefleet_controller.convert.interface import ConversionError, Metric
 from litefleet_controller.convert.savedmodel import check_graph, unpack
 
 _PREDICT_BATCH = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a Model says of its edges."""
+
+    metric: Metric = "accuracy"
+    input_shape: tuple[int, ...] | None = None
+    """Without the batch, for what the source leaves open."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,13 +43,13 @@ class Opened:
     """Samples that `call` takes at once when it answers the evaluation set."""
 
 
-def open_keras(source: Path, folder: Path, metric: Metric) -> Opened:
+def open_keras(source: Path, folder: Path, asked: Asked) -> Opened:
     """The `.keras` file at `source`.
 
     Raises:
         ConversionError: final; see `load_keras` and `opened`.
     """
-    return opened(load_keras(source, folder), metric)
+    return opened(load_keras(source, folder), asked)
 
 
 def load_keras(source: Path, folder: Path) -> Any:
@@ -67,7 +76,7 @@ def load_keras(source: Path, folder: Path) -> Any:
         ) from e
 
 
-def opened(model: Any, metric: Metric) -> Opened:
+def opened(model: Any, asked: Asked) -> Opened:
     """A keras.Model as what converts and answers.
 
     Raises:
@@ -76,14 +85,32 @@ def opened(model: Any, metric: Metric) -> Opened:
     import keras
 
     outputs = [Edge(n, tuple(t.shape), t.dtype) for n, t in zip(_output_names(model), model.outputs, strict=True)]
-    shape, classes = _check_tensors([Edge(t.name, tuple(t.shape), t.dtype) for t in model.inputs], outputs, metric)
-    return Opened(
-        lambda x: keras.tree.flatten(model(x, training=False)),
-        (1, *shape[1:]),
-        tuple(outputs),
-        classes,
-        _batch(None, outputs),
-    )
+    inputs = [Edge(t.name, tuple(t.shape), t.dtype) for t in model.inputs]
+    return _opened(lambda x: keras.tree.flatten(model(x, training=False)), inputs, outputs, asked)
+
+
+def _opened(call: Callable[[Any], Any], inputs: Sequence[Edge], outputs: Sequence[Edge], asked: Asked) -> Opened:
+    """What can be served, or a refusal.
+
+    Raises:
+        ConversionError: `BadShape` or `FormatUnsupported`.
+    """
+    shape = input_shape(inputs, asked.input_shape)
+    (given,) = inputs
+    if given.dtype != "float32":
+        refuse("BadShape", f"the source's input is {given.dtype}, not float32")
+    if any(n is None for n in given.shape[1:]):
+        outputs = _settled(call, shape, outputs)
+    classes = check_outputs(outputs, asked.metric)
+    return Opened(call, shape, tuple(outputs), classes, _batch(given.shape[0], outputs))
+
+
+def _settled(call: Callable[[Any], Any], shape: tuple[int, ...], outputs: Sequence[Edge]) -> list[Edge]:
+    """The outputs with the shapes that they have for an input of `shape`."""
+    import tensorflow as tf
+
+    traced = tf.function(call, autograph=False).get_concrete_function(tf.TensorSpec(shape, tf.float32))
+    return [replace(edge, shape=_dimensions(t)) for edge, t in zip(outputs, traced.outputs, strict=True)]
 
 
 def _output_names(model: Any) -> list[str]:
@@ -99,7 +126,7 @@ def _batch(given: int | None, outputs: Sequence[Edge]) -> int:
     return _PREDICT_BATCH if given is None and all(o.shape and o.shape[0] is None for o in outputs) else 1
 
 
-def open_saved_model(source: Path, folder: Path, signature: str | None, metric: Metric) -> Opened:
+def open_saved_model(source: Path, folder: Path, signature: str | None, asked: Asked) -> Opened:
     """The packed SavedModel at `source`, by `signature`, or by serving_default or the only one.
 
     Raises:
@@ -126,13 +153,14 @@ def open_saved_model(source: Path, folder: Path, signature: str | None, metric: 
     made = sorted(function.structured_outputs.items())
     outputs = [Edge(name, _dimensions(t), t.dtype.name) for name, t in made]
     inputs = [Edge(name, _dimensions(t), t.dtype.name) for name, t in given.items()]
-    shape, classes = _check_tensors(inputs, outputs, metric)
-    if shape[0] not in (None, 1):
+    if inputs and inputs[0].shape and inputs[0].shape[0] not in (None, 1):
         refuse(
             "BadShape",
-            f"the source's signature {key!r} takes {shape[0]} samples at a time, and boards infer one at a time",
+            f"the source's signature {key!r} takes {inputs[0].shape[0]} samples at a time, and boards infer one at a "
+            "time",
             "export it with a batch of None or 1",
         )
+    input_shape(inputs, asked.input_shape)
     (input_name,) = given
 
     def call(x: Any) -> Any:
@@ -140,26 +168,7 @@ def open_saved_model(source: Path, folder: Path, signature: str | None, metric: 
         answers = loaded.signatures[key](**{input_name: tf.convert_to_tensor(x)})
         return [answers[output.name] for output in outputs]
 
-    return Opened(call, (1, *shape[1:]), tuple(outputs), classes, _batch(shape[0], outputs))
-
-
-def _check_tensors(inputs: Sequence[Edge], outputs: Sequence[Edge], metric: Metric) -> tuple[tuple[int, ...], int]:
-    """The input's shape, its batch as it is, and the number of classes (see `check_edges`).
-
-    Raises:
-        ConversionError: `BadShape` or `FormatUnsupported`.
-    """
-    classes = check_edges(inputs, outputs, metric)
-    shape, dtype = inputs[0].shape, inputs[0].dtype
-    if len(shape) < 2 or any(n is None for n in shape[1:]):
-        refuse(
-            "BadShape",
-            f"the source's input has the shape {shape}: every dimension but the batch must be a number",
-            "build the model with a fixed input size, e.g. keras.Input((224, 224, 3)), and save it again",
-        )
-    if dtype != "float32":
-        refuse("BadShape", f"the source's input is {dtype}, not float32")
-    return shape, classes  # type: ignore[return-value]  # the batch alone may be None
+    return _opened(call, inputs, outputs, asked)
 
 
 def _check_reached(graph: Any, key: str) -> None:

@@ -212,6 +212,7 @@ def _key(
             source_signature=request.source_signature,
             evaluation=request.evaluation,
             metric=request.measure.metric,
+            input_shape=request.input_shape,
             preprocess=request.preprocess,
             toolchain=toolchain,
         ),

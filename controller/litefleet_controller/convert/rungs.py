@@ -310,7 +310,12 @@ def _kind(how: Recipe) -> type[Task]:
 def _freezing(key: FrozenKey, folder: str, source: str, evaluation: str) -> Freeze | Inspect:
     if key.source_format == "tflite":
         return Inspect(
-            folder=folder, source=source, evaluation=evaluation, metric=key.metric, preprocess=key.preprocess
+            folder=folder,
+            source=source,
+            evaluation=evaluation,
+            metric=key.metric,
+            input_shape=key.input_shape,
+            preprocess=key.preprocess,
         )
     return Freeze(
         folder=folder,
@@ -319,5 +324,6 @@ def _freezing(key: FrozenKey, folder: str, source: str, evaluation: str) -> Free
         source_signature=key.source_signature,
         evaluation=evaluation,
         metric=key.metric,
+        input_shape=key.input_shape,
         preprocess=key.preprocess,
     )

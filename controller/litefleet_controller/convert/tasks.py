@@ -52,6 +52,8 @@ class Freeze(Struct, frozen=True, kw_only=True, tag="freeze"):
     """Of a SavedModel; None for serving_default, or the only one."""
     evaluation: str
     metric: Metric = "accuracy"
+    input_shape: tuple[int, ...] | None = None
+    """Without the batch, for what the source leaves open."""
     preprocess: Preprocess
 
 
@@ -62,6 +64,7 @@ class Inspect(Struct, frozen=True, kw_only=True, tag="inspect"):
     source: str
     evaluation: str
     metric: Metric = "accuracy"
+    input_shape: tuple[int, ...] | None = None
     preprocess: Preprocess
 
 

@@ -129,11 +129,22 @@ def _quantized(
         return trial(frozen), ()
     ranges = read_ranges(task.ranges) if task.ranges is not None else None
     if task.how.spared is None or task.goal is None or task.calibration is None or ranges is None:
-        return trial(with_needed_versions(quantize(frozen, task.recipe, task.how, ranges))), ()
+        return trial(with_needed_versions(_changed(frozen, quantize(frozen, task.recipe, task.how, ranges), task))), ()
     samples = min(task.calibration_samples, task.how.spared.samples)
     x = load_calibration(task.calibration, samples, task.preprocess, input_shape(parse(frozen)))
     tried, note = spare(task, task.how.spared, task.goal, ranges, x, trial, stage)
     return tried, (note,)
+
+
+def _changed(frozen: bytes, made: bytes, task: Quantize) -> bytes:
+    """`made`, unless the quantizer passed over everything: a float32 file must not go out by another name.
+
+    Raises:
+        RungError: `QuantizationFailed`.
+    """
+    if task.how.weights.dtype != "float32" and made == with_inlined_buffers(frozen):
+        raise RungError("QuantizationFailed", f"the model has nothing that {task.recipe} could store smaller")
+    return made
 
 
 def _other(task: Quantize, frozen: bytes, trial: Trial, stage: Callable[[str, int], None]) -> _Made:

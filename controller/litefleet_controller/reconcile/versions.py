@@ -224,6 +224,7 @@ def conversion_request(spec: ModelVersionSpec, device_class: Class) -> Conversio
         ),
         evaluation=_content_of(spec.evaluation),
         measure=measure_of(spec),
+        input_shape=tuple(spec.input.shape) if spec.input.shape is not None else None,
         calibration=_content_of(spec.calibration) if spec.calibration else None,
         calibration_samples=spec.calibration.samples if spec.calibration else 100,
         training=TrainingSet(_content_of(spec.training), spec.training.samples, spec.training.epochs)

@@ -64,6 +64,12 @@ class Input(Part):
     """What a board does to an input before the model sees it."""
 
     preprocess: PreprocessSpec = PreprocessSpec()
+    shape: list[Annotated[int, Field(ge=1)]] | None = Field(
+        default=None,
+        min_length=1,
+        max_length=7,
+        description="The input's dimensions without the batch, for a source that leaves some open.",
+    )
 
 
 class PostprocessSpec(Part):

@@ -192,11 +192,10 @@ def test_operators_that_only_compute_shapes_are_gone(workshop: Any) -> None:
     assert np.array_equal(answers(made, x), answers(before, x))
 
 
-@pytest.mark.parametrize("signature", [[1, -1], [-1, -1]])
-def test_an_open_dimension_that_is_no_batch_is_refused(signature: list[int]) -> None:
-    with pytest.raises(ConversionError, match="every dimension but the batch") as refused:
-        fixed(with_input([1, 4], signature))
-    assert refused.value.code == "BadShape"
+def test_an_open_dimension_becomes_what_was_asked_for() -> None:
+    made = fixed(with_input([1, 1], [-1, -1]), (1, 4))
+    x = np.array([[1, 2, 0.5, 1]], np.float32)
+    assert np.array_equal(answers(made, x), answers(SMALL, x))
 
 
 def test_a_batch_that_is_built_in_is_refused() -> None:

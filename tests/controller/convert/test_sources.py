@@ -168,6 +168,25 @@ async def test_a_float_file_is_quantized_further(bench: Bench, recipe: RecipeNam
     assert (made.signature.inputs[0].dtype == "int8") == (recipe == "int8")
 
 
+async def test_a_float16_file_is_quantized_further_and_is_its_own_float16(bench: Bench) -> None:
+    narrow = (await bench.make("float16", source="digits.tflite", source_format="tflite")).model
+    for recipe in ("int8", "float16"):
+        request = replace(await bench.request(recipe), source=narrow, source_format="tflite")
+        made = (await bench.converter.convert(request, ignore)).made
+        assert made is not None
+        assert made.agreement >= 0.99
+        assert made.recipe == recipe
+
+
+async def test_a_source_with_open_dimensions_is_fixed_to_the_shape_that_was_asked_for(bench: Bench) -> None:
+    for source, source_format in (("any-size.keras", "keras"), ("any-size.zip", "savedModel")):
+        refused = await bench.refusal("float32", source=source, source_format=source_format)
+        assert refused.code == "BadShape"
+        assert "spec.input.shape" in refused.hint
+    made = await bench.make("float32", source="any-size.keras", input_shape=(8, 8, 1), limits=ParityLimits(0.99, 1))
+    assert made.signature.inputs[0].shape == (1, 8, 8, 1)
+
+
 async def test_int8_of_a_float_file_needs_a_calibration_set(bench: Bench) -> None:
     outcome = await bench.convert("int8", "float16", source="digits.tflite", source_format="tflite", calibration=None)
     assert [(r.code, r.message) for r in outcome.refused] == [

@@ -33,7 +33,7 @@ def _once(task: Prune, _: Told) -> tuple[bytes, Pruned]:
 
 def _trained(task: Prune, stage: Told) -> tuple[bytes, Pruned]:
     from litefleet_controller.convert.freeze import frozen
-    from litefleet_controller.convert.loading import load_keras, opened
+    from litefleet_controller.convert.loading import Asked, load_keras, opened
     from litefleet_controller.convert.pruning.gradual import pruned_gradually
 
     model = load_keras(Path(task.source), Path(task.folder))
@@ -41,7 +41,7 @@ def _trained(task: Prune, stage: Told) -> tuple[bytes, Pruned]:
     stage("training", 2)
     pruned_gradually(model, task.pruning, lesson, lambda said, share: stage(said, 2 + int(90 * share)))
     stage("freezing", 93)
-    made = frozen(opened(model, "accuracy"))
+    made = frozen(opened(model, Asked()))
     layers = layers_of(made)
     note = f"pruned to {overall(layers):.0%} zeros in {lesson.epochs} epochs of training on {len(lesson.data)} samples"
     return made, Pruned(
@@ -60,7 +60,7 @@ def _lesson(task: Prune, model: Any) -> Any:
     import tensorflow as tf
 
     from litefleet_controller.convert.datasets import load_training
-    from litefleet_controller.convert.loading import opened
+    from litefleet_controller.convert.loading import Asked, opened
     from litefleet_controller.convert.pruning.lesson import Lesson, answers
 
     trained_on, how = task.trained_on, task.pruning.fine_tuning
@@ -69,6 +69,6 @@ def _lesson(task: Prune, model: Any) -> Any:
     # For the same weights every time; before anything random runs.
     tf.config.experimental.enable_op_determinism()
     keras.utils.set_random_seed(how.seed)
-    edges = opened(model, "accuracy")
+    edges = opened(model, Asked())
     data = load_training(task.training, trained_on.samples, task.preprocess, edges.input_shape, edges.classes)
     return Lesson(data, answers(model, data), trained_on.epochs or how.epochs, how)
