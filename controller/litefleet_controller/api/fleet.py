@@ -35,6 +35,7 @@ from litefleet_controller.artifacts.interface import Blobs
 from litefleet_controller.fleet.boardlog import BoardLog
 from litefleet_controller.fleet.enroll import Enrollment
 from litefleet_controller.fleet.errors import FleetError
+from litefleet_controller.fleet.explaining import Explanations
 from litefleet_controller.fleet.push import Uploads
 from litefleet_controller.fleet.queries import DIMENSIONS, MAX_WINDOWS, Dimension, Queries, Span
 from litefleet_controller.fleet.report import Reports
@@ -65,6 +66,7 @@ class FleetDependencies:
     blobs: Blobs
     verbs: Verbs
     queries: Queries
+    explanations: Explanations
     boardlog: BoardLog
     reports: Reports
 
@@ -129,6 +131,7 @@ def fleet_router(deps: FleetDependencies) -> APIRouter:
     _add_blobs(router, doors)
     _add_rollouts(router, doors)
     _add_telemetry(router, doors)
+    _add_explanations(router, doors)
     add_board_log(router, doors.person, deps.boardlog, deps.api)
     add_report(router, doors.person, deps.reports)
     return router
@@ -222,6 +225,23 @@ def _add_rollouts(router: APIRouter, doors: _Doors) -> None:
         body = _decoded(await read(request, _MAX_BODY) or b"{}", VerbBody)
         to_version = None if body.to_version is None else str(body.to_version)
         return _json(await deps.verbs.do(verb, namespace, name, by=person.name, to_version=to_version))
+
+
+def _add_explanations(router: APIRouter, doors: _Doors) -> None:
+    deps = doors.deps
+
+    @router.get("/namespaces/{namespace}/variants/{reference:path}")
+    async def variant(
+        request: Request,
+        namespace: Namespace,
+        reference: Annotated[
+            str,
+            Path(max_length=330, description="A digest, the beginning of one, or MODELVERSION/CLASS."),
+        ],
+    ) -> Response:
+        """Where a variant comes from, as an in-toto statement with SLSA's provenance, and who uses it."""
+        doors.person(request, "get", "modelversions", namespace)
+        return _json(await deps.explanations.variant(namespace, reference))
 
 
 def _add_telemetry(router: APIRouter, doors: _Doors) -> None:

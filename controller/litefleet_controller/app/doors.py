@@ -14,6 +14,7 @@ from litefleet_controller.app.settings import Settings, utc_now
 from litefleet_controller.fileio import write_private
 from litefleet_controller.fleet.boardlog import BoardLog
 from litefleet_controller.fleet.enroll import BrokerAddress, Enrollment, EnrollmentPorts
+from litefleet_controller.fleet.explaining import Explanations
 from litefleet_controller.fleet.push import Uploads
 from litefleet_controller.fleet.queries import Queries
 from litefleet_controller.fleet.report import Reports
@@ -59,6 +60,7 @@ async def make_server(settings: Settings, authority: Authority, keep: Persistenc
                 blobs=keep.blobs,
                 verbs=Verbs(keep.objects, lambda: secrets.token_hex(8)),
                 queries=Queries(keep.objects, keep.telemetry),
+                explanations=Explanations(keep.objects, keep.blobs),
                 boardlog=BoardLog(keep.objects, keep.logs),
                 reports=Reports(keep.objects, keep.blobs, keep.telemetry),
             )

@@ -15,6 +15,8 @@ from litefleet_controller.artifacts.interface import Blobs
 from litefleet_controller.convert.cache import Entry, EntryFolder, RefusalEntry
 from litefleet_controller.convert.handover import Listener, adopt, unasked
 from litefleet_controller.convert.pool import WorkerPool
+from litefleet_controller.convert.steps import Now, Step
+from litefleet_controller.convert.stopwatch import Stopwatch
 from litefleet_controller.convert.targets.compilation import Compilation
 from litefleet_controller.convert.targets.edgetpu import compiler
 from litefleet_controller.convert.targets.interface import Targeted, TargetName, Tools
@@ -40,6 +42,7 @@ class AcceleratedEntry(Entry, frozen=True, kw_only=True, tag="accelerated"):
     model: str | None
     """Digest of the compiled file."""
     size: int
+    step: Step
 
     @property
     def blobs(self) -> tuple[str, ...]:
@@ -57,10 +60,11 @@ class _Key(Struct, frozen=True):
 class Acceleration:
     """Finishes variants for a target."""
 
-    def __init__(self, blobs: Blobs, cache: Path, pool: WorkerPool, tools: Tools) -> None:
+    def __init__(self, blobs: Blobs, cache: Path, pool: WorkerPool, tools: Tools, now: Now) -> None:
         self._blobs = blobs
         self._pool = pool
         self._tools = tools
+        self._now = now
         self._entries: EntryFolder[AcceleratedEntry | RefusalEntry] = EntryFolder(
             cache / "accelerated", AcceleratedEntry | RefusalEntry
         )
@@ -92,6 +96,7 @@ class Acceleration:
             compilation=entry.compilation,
             model=entry.model,
             size=entry.size,
+            step=entry.step,
         )
 
     async def _ask(
@@ -103,7 +108,8 @@ class Acceleration:
                 task = Accelerate(
                     folder=folder, model=str(source), target=target, compiler=str(program) if program else None
                 )
-                done = await worker.ask(task, listener)
+                watch = Stopwatch("accelerate", listener, self._now)
+                done = await worker.ask(task, watch)
                 if isinstance(done, Refused):
                     return RefusalEntry(code=done.code, message=done.message)
                 if not isinstance(done, Accelerated):
@@ -111,7 +117,10 @@ class Acceleration:
                 made, size = None, 0
                 if done.compilation is not None:
                     made, size = await adopt(self._blobs, Path(folder) / COMPILED_FILE)
-        return AcceleratedEntry(prediction=done.prediction, compilation=done.compilation, model=made, size=size)
+                step = watch.step(worker.containment)
+        return AcceleratedEntry(
+            prediction=done.prediction, compilation=done.compilation, model=made, size=size, step=step
+        )
 
 
 def _fingerprint(program: Path) -> str:

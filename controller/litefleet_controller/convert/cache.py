@@ -25,6 +25,7 @@ from litefleet_controller.convert.interface import (
 )
 from litefleet_controller.convert.latency import Hint
 from litefleet_controller.convert.pruning.report import Pruned, PrunedVariant
+from litefleet_controller.convert.steps import Step
 from litefleet_controller.resources.recipe import Pruning, Recipe
 from litefleet_protocol.tensors import Preprocess, Signature
 
@@ -63,6 +64,7 @@ class FrozenEntry(Entry, frozen=True, kw_only=True):
     outputs: tuple[str, ...] = ()
     recipe: RecipeName
     """What the source is the result of already: float32, or another one for a quantized `.tflite` file."""
+    step: Step
 
     @property
     def blobs(self) -> tuple[str, ...]:
@@ -88,6 +90,7 @@ class PrunedEntry(Entry, frozen=True, kw_only=True, tag="pruned"):
 
     model: str
     pruned: Pruned
+    step: Step
 
     @property
     def blobs(self) -> tuple[str, ...]:
@@ -111,6 +114,7 @@ class RangesEntry(Entry, frozen=True, kw_only=True, tag="ranges"):
 
     ranges: str
     samples: int
+    step: Step
 
     @property
     def blobs(self) -> tuple[str, ...]:
@@ -163,6 +167,14 @@ class VariantEntry(Entry, frozen=True, kw_only=True, tag="variant"):
     hint: Hint
     """Measured once, when it was made: who finds the entry again gets the same figure."""
     toolchain: dict[str, str]
+    frozen: str = ""
+    """Digest of the frozen file."""
+    pruned_model: str | None = None
+    """Digest of the frozen file that was pruned, where one was."""
+    ranges: str | None = None
+    """Digest of the calibration's result, where one was needed."""
+    steps: tuple[Step, ...] = ()
+    """What was done for it, with what other variants share."""
     notes: tuple[str, ...] = ()
     pruned: PrunedVariant | None = None
 

@@ -6,6 +6,7 @@ Implemented by a local pool of child processes, later by Kubernetes Jobs. Nothin
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Literal, Protocol
 
 from msgspec import Struct
@@ -136,6 +137,25 @@ def name_of(files: Sequence[ModelFile]) -> str:
 
 
 @dataclass(frozen=True, slots=True)
+class Provenance:
+    """What a variant was made of, and when: digests, and the document that has it all."""
+
+    statement: str
+    """Digest of the blob with the in-toto statement: provenance.py."""
+    source: str
+    recipe: str
+    """Of what the recipe says."""
+    frozen: str
+    evaluation: str
+    calibration: str | None
+    """None where the recipe doesn't need one."""
+    training: str | None
+    """None where nothing was trained."""
+    started: datetime | None
+    finished: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
 class Made:
     """A variant that passed."""
 
@@ -173,6 +193,7 @@ class Made:
     target: Targeted | None = None
     """What was made of it, or foretold, for the class's accelerator; a compiled file is in `files` already, while
     agreement, accuracy and golden samples are those of the file that it was compiled from."""
+    provenance: Provenance | None = None
 
     @property
     def model(self) -> str:
@@ -253,6 +274,8 @@ class Progress:
     """queued, loading, checking, freezing, pruning, calibrating, quantizing or converting, comparing, evaluating."""
     percent: int
     recipe: str = ""
+    ends: datetime | None = None
+    """When this recipe is thought to be done, by how long such work took before; None when nobody knows."""
 
 
 class ConversionError(Exception):

@@ -9,10 +9,12 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
 
+from litefleet_controller.artifacts.errors import BlobError
 from litefleet_controller.artifacts.interface import Blobs
 from litefleet_controller.convert.acceleration import Acceleration
 from litefleet_controller.convert.admission import Board, admit, board_of, check_labels
@@ -21,6 +23,7 @@ from litefleet_controller.convert.choice import Choice
 from litefleet_controller.convert.gate import judge
 from litefleet_controller.convert.handover import Listener
 from litefleet_controller.convert.interface import (
+    ConversionError,
     ConversionRequest,
     Made,
     ModelFile,
@@ -33,8 +36,10 @@ from litefleet_controller.convert.interface import (
 )
 from litefleet_controller.convert.limits import PoolLimits
 from litefleet_controller.convert.pool import WorkerPool
+from litefleet_controller.convert.provenance import recorded, statement
 from litefleet_controller.convert.pruning.plan import is_trained
 from litefleet_controller.convert.rungs import Rungs
+from litefleet_controller.convert.steps import Now
 from litefleet_controller.convert.targets.interface import Targeted, Tools
 from litefleet_controller.convert.targets.tools import InstalledTools
 from litefleet_controller.convert.tasks import CALIBRATION_MISSING, RungError, Stage
@@ -54,15 +59,17 @@ class LocalConverter:
         workers: int = 1,
         limits: PoolLimits | None = None,
         tools: Tools | None = None,
+        now: Now = lambda: datetime.now(UTC),
     ) -> None:
         """Keep entries under `work_dir/cache` and scratch files under `work_dir/scratch`; `workers` tasks at a time.
 
-        `tools`: where compilers are looked for; on this machine by default.
+        `tools`: where compilers are looked for; on this machine by default. `now`: for provenance.
         """
+        self._blobs = blobs
         self._pool = WorkerPool(work_dir / "scratch", limits or PoolLimits(), size=workers)
-        self._rungs = Rungs(blobs, work_dir / "cache", self._pool)
+        self._rungs = Rungs(blobs, work_dir / "cache", self._pool, now)
         self._acceleration = Acceleration(
-            blobs, work_dir / "cache", self._pool, InstalledTools(os.environ) if tools is None else tools
+            blobs, work_dir / "cache", self._pool, InstalledTools(os.environ) if tools is None else tools, now
         )
 
     @property
@@ -138,7 +145,19 @@ class LocalConverter:
         if (refusal := _refused_target(recipe, target, entry, work.board)) is not None:
             return refusal
         seconds = time.monotonic() - work.started
-        return _with_target(_made(recipe, entry, seconds=seconds, is_cached=attempt.is_cached), target)
+        made = _with_target(_made(recipe, entry, seconds=seconds, is_cached=attempt.is_cached), target)
+        key = _key(work.request, recipe, work.toolchain, engine_toolchain(recipes()[recipe].engine))
+        return await self._proven(key, entry, made)
+
+    async def _proven(self, key: VariantKey, entry: VariantEntry, made: Made) -> Made:
+        """With its provenance, kept whole as a blob."""
+        if made.target is not None and made.target.model is not None and made.target.step is not None:
+            entry = msgspec.structs.replace(entry, steps=(*entry.steps, made.target.step))
+        try:
+            document = await self._blobs.put(statement(key, entry, made.files, made.toolchain))
+        except (OSError, BlobError) as e:
+            raise ConversionError("StorageFailed", f"the variant's provenance can't be kept: {e}", final=False) from e
+        return dataclasses.replace(made, provenance=recorded(key, entry, document))
 
     async def close(self) -> None:
         """End the workers. Requests under way fail with `WorkerCrashed`."""

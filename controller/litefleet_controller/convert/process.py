@@ -48,6 +48,13 @@ _NOISE = ("I0000", "W0000", "INFO", "WARNING", "To enable", "Running Calibration
 _PASSED_ON = ("PATH", "LANG", "LC_ALL", "OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
 """OPENBLAS_*: some processors need them for right results."""
 
+DETERMINISTIC = {
+    # oneDNN adds in an order that hangs on the processor; sets of strings have an order that hangs on the seed.
+    "TF_ENABLE_ONEDNN_OPTS": "0",
+    "PYTHONHASHSEED": "0",
+}
+"""For the same bytes from the same request."""
+
 _OWN_FAULTS = frozenset({signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGABRT})
 """Signals that a process gets for what it does, not from others."""
 
@@ -59,18 +66,19 @@ Done = Frozen | PrunedModel | Calibrated | Variant | Accelerated | Built | Refus
 def scrubbed_environment(environment: Mapping[str, str], scratch: Path) -> dict[str, str]:
     """What a worker sees of the controller's environment: no secret can be in it."""
     kept = {name: environment[name] for name in _PASSED_ON if name in environment}
-    return kept | {
-        "HOME": str(scratch),
-        "TMPDIR": str(scratch),
-        "KERAS_HOME": str(scratch),
-        "KERAS_BACKEND": "tensorflow",
-        "CUDA_VISIBLE_DEVICES": "-1",
-        "TF_CPP_MIN_LOG_LEVEL": "2",
-        # Both for the same bytes from the same request: oneDNN adds in an order that hangs on the processor.
-        "TF_ENABLE_ONEDNN_OPTS": "0",
-        "PYTHONHASHSEED": "0",
-        "PYTHONUNBUFFERED": "1",
-    }
+    return (
+        kept
+        | DETERMINISTIC
+        | {
+            "HOME": str(scratch),
+            "TMPDIR": str(scratch),
+            "KERAS_HOME": str(scratch),
+            "KERAS_BACKEND": "tensorflow",
+            "CUDA_VISIBLE_DEVICES": "-1",
+            "TF_CPP_MIN_LOG_LEVEL": "2",
+            "PYTHONUNBUFFERED": "1",
+        }
+    )
 
 
 class WorkerProcess:

@@ -13,15 +13,18 @@ from litefleet_controller.convert.cache import EntryFolder, PrunedEntry, PrunedK
 from litefleet_controller.convert.flights import Flights
 from litefleet_controller.convert.handover import Listener, adopt, local, remembered, unasked
 from litefleet_controller.convert.pool import WorkerPool
+from litefleet_controller.convert.steps import Now
+from litefleet_controller.convert.stopwatch import Stopwatch
 from litefleet_controller.convert.tasks import FROZEN_FILE, Freeze, Prune, PrunedModel, Quantize, Refused, Stage
 
 
 class Prunings:
     """Prunes, and remembers."""
 
-    def __init__(self, blobs: Blobs, cache: Path, pool: WorkerPool) -> None:
+    def __init__(self, blobs: Blobs, cache: Path, pool: WorkerPool, now: Now) -> None:
         self._blobs = blobs
         self._pool = pool
+        self._now = now
         self._entries: EntryFolder[PrunedEntry | RefusalEntry] = EntryFolder(
             cache / "pruned", PrunedEntry | RefusalEntry
         )
@@ -54,12 +57,15 @@ class Prunings:
                     training=str(training) if training else None,
                     trained_on=key.training,
                 )
-                match await worker.ask(task, tell):
+                watch = Stopwatch("prune", tell, self._now)
+                match await worker.ask(task, watch):
                     case Refused(code=code, message=message):
                         entry = RefusalEntry(code=code, message=message)
                     case PrunedModel(pruned=pruned):
                         entry = PrunedEntry(
-                            model=(await adopt(self._blobs, Path(folder) / FROZEN_FILE))[0], pruned=pruned
+                            model=(await adopt(self._blobs, Path(folder) / FROZEN_FILE))[0],
+                            pruned=pruned,
+                            step=watch.step(worker.containment),
                         )
                     case _:
                         raise unasked()

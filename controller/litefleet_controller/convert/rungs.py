@@ -31,6 +31,8 @@ from litefleet_controller.convert.interface import ModelFile
 from litefleet_controller.convert.pool import WorkerPool
 from litefleet_controller.convert.pruning.report import PrunedVariant, Unpruned
 from litefleet_controller.convert.prunings import Prunings
+from litefleet_controller.convert.steps import Now, Step
+from litefleet_controller.convert.stopwatch import Stopwatch
 from litefleet_controller.convert.tasks import (
     ANSWERS_FILE,
     EXAMINATION_FILE,
@@ -65,9 +67,10 @@ class Rung:
 class Rungs:
     """Makes rungs, and remembers them."""
 
-    def __init__(self, blobs: Blobs, cache: Path, pool: WorkerPool) -> None:
+    def __init__(self, blobs: Blobs, cache: Path, pool: WorkerPool, now: Now) -> None:
         self._blobs = blobs
         self._pool = pool
+        self._now = now
         self._frozen: EntryFolder[FrozenEntry] = EntryFolder(cache / "frozen", FrozenEntry)
         self._variants: EntryFolder[VariantEntry | RefusalEntry] = EntryFolder(
             cache / "variants", VariantEntry | RefusalEntry
@@ -75,7 +78,7 @@ class Rungs:
         self._ranges: EntryFolder[RangesEntry | RefusalEntry] = EntryFolder(
             cache / "ranges", RangesEntry | RefusalEntry
         )
-        self._prunings = Prunings(blobs, cache, pool)
+        self._prunings = Prunings(blobs, cache, pool, now)
         self._freezing: Flights[FrozenEntry, Stage] = Flights()
         self._calibrating: Flights[RangesEntry | RefusalEntry, Stage] = Flights()
         self._quantizing: Flights[Rung, Stage] = Flights()
@@ -102,7 +105,8 @@ class Rungs:
         evaluation = await local(self._blobs, key.evaluation, "evaluation set")
         async with self._pool.worker(Inspect if key.source_format == "tflite" else Freeze) as worker:
             with tempfile.TemporaryDirectory(dir=worker.scratch) as folder:
-                done = await worker.ask(_freezing(key, folder, str(source), str(evaluation)), tell)
+                watch = Stopwatch("freeze", tell, self._now)
+                done = await worker.ask(_freezing(key, folder, str(source), str(evaluation)), watch)
                 if not isinstance(done, Frozen):
                     raise unasked()
                 entry = FrozenEntry(
@@ -111,6 +115,7 @@ class Rungs:
                     classes=done.classes,
                     outputs=done.outputs,
                     recipe=done.recipe,
+                    step=watch.step(worker.containment),
                 )
         await asyncio.to_thread(self._frozen.write, name, entry)
         return entry
@@ -134,12 +139,13 @@ class Rungs:
                     calibration=str(calibration),
                     calibration_samples=key.calibration_samples,
                 )
-                match await worker.ask(task, tell):
+                watch = Stopwatch("calibrate", tell, self._now)
+                match await worker.ask(task, watch):
                     case Refused(code=code, message=message):
                         entry = RefusalEntry(code=code, message=message)
                     case Calibrated(samples=samples):
                         ranges, _ = await adopt(self._blobs, Path(folder) / RANGES_FILE)
-                        entry = RangesEntry(ranges=ranges, samples=samples)
+                        entry = RangesEntry(ranges=ranges, samples=samples, step=watch.step(worker.containment))
                     case _:
                         raise unasked()
         await asyncio.to_thread(self._ranges.write, name, entry)
@@ -175,10 +181,12 @@ class Rungs:
         answers = await local(self._blobs, frozen.answers, "answers")
         evaluation = await local(self._blobs, key.frozen.evaluation, "evaluation set")
         ranges = calibration = None
+        measured: RangesEntry | None = None
         if key.calibration is not None and frozen.recipe == "float32":
-            measured = await self._calibrate(_ranges_key(key, base.model, key.calibration), tell)
-            if isinstance(measured, RefusalEntry):
-                return Rung(measured, is_cached=False)
+            found = await self._calibrate(_ranges_key(key, base.model, key.calibration), tell)
+            if isinstance(found, RefusalEntry):
+                return Rung(found, is_cached=False)
+            measured = found
             ranges = await local(self._blobs, measured.ranges, "calibration's result")
             calibration = await local(self._blobs, key.calibration, "calibration set")
         async with self._pool.worker(_kind(key.how)) as worker:
@@ -199,7 +207,10 @@ class Rungs:
                     goal=key.goal,
                     unpruned=await self._files(base),
                 )
-                entry = await self._entry(await worker.ask(task, tell), Path(folder), key, base)
+                watch = Stopwatch("make", tell, self._now)
+                done = await worker.ask(task, watch)
+                past = _Past(frozen, base, measured, watch.step(worker.containment))
+                entry = await self._entry(done, Path(folder), key, past)
         await asyncio.to_thread(self._variants.write, name, entry)
         return Rung(entry, is_cached=False)
 
@@ -209,7 +220,7 @@ class Rungs:
         files = base.unpruned.files if base.unpruned is not None else ()
         return tuple([str(await local(self._blobs, file.digest, "unpruned variant")) for file in files])
 
-    async def _entry(self, done: Struct, folder: Path, key: VariantKey, base: "_Base") -> VariantEntry | RefusalEntry:
+    async def _entry(self, done: Struct, folder: Path, key: VariantKey, past: "_Past") -> VariantEntry | RefusalEntry:
         if isinstance(done, Refused):
             return RefusalEntry(code=done.code, message=done.message)
         if not isinstance(done, Variant):
@@ -239,8 +250,12 @@ class Rungs:
             classes=done.classes,
             hint=msgspec.structs.replace(done.hint, processor=done.hint.processor[:_MAX_NAME]),
             toolchain=key.frozen.toolchain | key.toolchain,
-            notes=_notes(done, base),
-            pruned=_saved(done, key, base),
+            frozen=past.frozen.model,
+            pruned_model=past.base.model if past.base.pruned else None,
+            ranges=past.measured.ranges if past.measured else None,
+            steps=past.steps,
+            notes=_notes(done, past.base),
+            pruned=_saved(done, key, past.base),
         )
 
 
@@ -252,6 +267,22 @@ class _Base:
     """Digest of a frozen file: the source's own or the pruned one."""
     pruned: PrunedEntry | None = None
     unpruned: VariantEntry | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Past:
+    """What led to a variant."""
+
+    frozen: FrozenEntry
+    base: _Base
+    measured: RangesEntry | None
+    made: Step
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        pruned = (self.base.pruned.step,) if self.base.pruned else ()
+        measured = (self.measured.step,) if self.measured else ()
+        return (self.frozen.step, *pruned, *measured, self.made)
 
 
 def _notes(done: Variant, base: _Base) -> tuple[str, ...]:

@@ -64,6 +64,13 @@ class VerbRefusedError(FleetError):
     reason = "Conflict"
 
 
+class AmbiguousError(FleetError):
+    """A name that several things have."""
+
+    def __init__(self, message: str, *, field: str = "") -> None:
+        super().__init__("Ambiguous", message, field=field, hint="write more of it")
+
+
 class BadQueryError(FleetError):
     """A parameter that can't be understood."""
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Literal
 
-from litefleet_controller.convert.interface import Made, Outcome, Pick, Weighed
+from litefleet_controller.convert.interface import Made, Outcome, Pick, Provenance, Weighed
 from litefleet_controller.convert.latency import Hint, Seen
 from litefleet_controller.convert.pruning.report import PrunedVariant, Unpruned
 from litefleet_controller.convert.targets.interface import Targeted
@@ -22,6 +22,7 @@ from litefleet_controller.resources.model import (
     Variant,
     VariantChoice,
     VariantFile,
+    VariantProvenance,
     VariantPruning,
     VariantTarget,
 )
@@ -134,9 +135,24 @@ def variant(made: Made, artifact: str) -> Variant:
         target=_target(made.target) if made.target is not None else None,
         pruning=_pruning(made.pruned, made.accuracy) if made.pruned is not None else None,
         toolchain=made.toolchain,
+        provenance=_provenance(made.provenance) if made.provenance is not None else None,
         notes=list(made.notes),
         cached=made.cached,
         seconds=round(made.seconds, 3),
+    )
+
+
+def _provenance(p: Provenance) -> VariantProvenance:
+    return VariantProvenance(
+        statement=p.statement,
+        source=p.source,
+        recipe=p.recipe,
+        frozen=p.frozen,
+        evaluation=p.evaluation,
+        calibration=p.calibration,
+        training=p.training,
+        started_at=p.started,
+        finished_at=p.finished,
     )
 
 

@@ -1,5 +1,6 @@
 """Model: a trained network and everything that decides what a version of it is."""
 
+from datetime import datetime
 from typing import Annotated, Literal
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
@@ -303,6 +304,20 @@ class VariantTarget(Part):
     compiled: TargetCompilation | None = None
 
 
+class VariantProvenance(Part):
+    """What a variant was made of, and when. `litefleet explain variant` shows the whole."""
+
+    statement: Digest = Field(description="Digest of the in-toto statement, kept as a blob, that has all of it.")
+    source: Digest = Field(description="Digest of the source.")
+    recipe: Digest = Field(description="Digest of what the recipe says.")
+    frozen: Digest = Field(description="Digest of the float model, every dimension fixed, that variants are made of.")
+    evaluation: Digest = Field(description="Digest of the evaluation set.")
+    calibration: Digest | None = Field(default=None, description="Digest of the calibration set, where one was used.")
+    training: Digest | None = Field(default=None, description="Digest of the training set, where one was used.")
+    started_at: datetime | None = Field(default=None, description="When the first step began.")
+    finished_at: datetime | None = Field(default=None, description="When the last step ended.")
+
+
 class PrunedLayer(Part):
     """One layer of a pruned variant."""
 
@@ -375,6 +390,7 @@ class Variant(Part):
     target: VariantTarget | None = None
     pruning: VariantPruning | None = None
     toolchain: dict[str, str] = Field(default={}, description="Versions of what made it, by name.")
+    provenance: VariantProvenance | None = None
     notes: list[str] = Field(default=[], description="What was decided while it was made, a sentence each.")
     cached: bool = Field(default=False, description="Whether an earlier conversion was used again.")
     seconds: float = Field(default=0.0, description="How long the conversion took.")

@@ -26,6 +26,7 @@ from litefleet_controller.artifacts.directory import DirectoryBlobs
 from litefleet_controller.cli import main
 from litefleet_controller.fleet.boardlog import BoardLog
 from litefleet_controller.fleet.enroll import BrokerAddress, Enrollment, EnrollmentPorts
+from litefleet_controller.fleet.explaining import Explanations
 from litefleet_controller.fleet.push import Uploads
 from litefleet_controller.fleet.queries import Queries
 from litefleet_controller.fleet.report import Reports
@@ -149,6 +150,7 @@ class Controller:
             blobs,
             Verbs(self.objects, lambda: f"r{next(ids)}"),
             Queries(self.objects, SqlTelemetry(self.database.sessions)),
+            Explanations(self.objects, blobs),
             BoardLog(self.objects, SqlBoardLogs(self.database.sessions), look_s=0.02),
             Reports(self.objects, blobs, SqlTelemetry(self.database.sessions)),
         )

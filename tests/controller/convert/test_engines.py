@@ -10,8 +10,9 @@ import pytest
 import pytest_asyncio
 
 from litefleet_controller.artifacts.directory import DirectoryBlobs
-from litefleet_controller.convert import toolchain
+from litefleet_controller.convert import process, toolchain
 from litefleet_controller.convert.interface import ConversionRequest, Made, ParityLimits
+from litefleet_controller.resources.recipe import recipes
 from litefleet_protocol.runtimes import MODEL_FILES
 from tests.controller.convert.bench import Bench
 
@@ -87,6 +88,33 @@ async def test_the_same_source_made_anew_gives_the_same_bytes(
     again = await bench.make(recipe, **changes)
     assert not again.cached
     assert (again.files, again.golden) == (first.files, first.golden)
+
+
+async def test_another_process_with_another_hash_seed_in_another_folder_gives_the_same_bytes_for_every_recipe(
+    bench: Bench, workshop: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(process.DETERMINISTIC, "PYTHONHASHSEED", "4242")
+    other = Bench(tmp_path, workshop)
+    whole = await bench.make("onnx-float32"), await other.make("onnx-float32")
+    try:
+        made = [whole]
+        for recipe in recipes():
+            first, again = [await b.convert(recipe, **TFLITE, limits=ParityLimits(0, 1)) for b in (bench, other)]
+            assert first.refused == again.refused
+            made += [(first.made, again.made)] if first.made and again.made else []
+        assert {first.recipe for first, _ in made} >= {"int8", "float16", "openvino-float32", "onnx-float16"}
+        for first, again in made:
+            assert (again.files, again.golden, again.signature) == (first.files, first.golden, first.signature), (
+                first.recipe
+            )
+            assert first.provenance is not None
+            assert again.provenance is not None
+            # What differs stands in the statement, which is about other times.
+            assert again.provenance.frozen == first.provenance.frozen
+            assert again.provenance.statement != first.provenance.statement
+            assert again.provenance.started > first.provenance.started
+    finally:
+        await other.converter.close()
 
 
 async def test_a_quantized_source_goes_to_no_other_engine(bench: Bench) -> None:

@@ -5,6 +5,7 @@ One converter for the module, since a worker pays seconds for tensorflow; what n
 
 import asyncio
 import io
+import json
 import os
 import pickle
 import re
@@ -171,6 +172,25 @@ async def test_a_class_with_other_limits_reuses_the_variant(bench: Bench) -> Non
 
 async def test_the_toolchain_is_recorded(bench: Bench) -> None:
     assert {"tensorflow", "keras", "litert-quantizer", "ai-edge-litert"} <= (await bench.make("int8")).toolchain.keys()
+
+
+async def test_provenance_says_what_was_really_done_and_a_variant_from_the_cache_has_the_same(bench: Bench) -> None:
+    made, again = await bench.make("int8"), await bench.make("int8")
+    assert made.provenance is not None
+    assert again.provenance == made.provenance
+    document = json.loads(await bench.blobs.get(made.provenance.statement))
+    predicate = document["predicate"]
+    assert document["subject"] == [{"name": "model.tflite", "digest": {"sha256": made.model.removeprefix("sha256:")}}]
+    steps = predicate["runDetails"]["metadata"]["litefleet_steps"]
+    assert [s["name"] for s in steps] == ["freeze", "calibrate", "make"]
+    assert {"loading", "freezing", "evaluating"} <= steps[0]["stages"].keys()
+    assert all(s["seconds"] == pytest.approx(sum(s["stages"].values()), abs=0.01) for s in steps)
+    assert predicate["runDetails"]["builder"]["version"].items() >= made.toolchain.items()
+    request = await bench.request("int8")
+    materials = {
+        m["name"]: f"sha256:{m['digest']['sha256']}" for m in predicate["buildDefinition"]["resolvedDependencies"]
+    }
+    assert materials.items() >= {"source": request.source, "calibration": request.calibration}.items()
 
 
 async def test_progress_goes_forward_through_the_stages(bench: Bench) -> None:

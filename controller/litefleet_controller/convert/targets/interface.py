@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
 
+from litefleet_controller.convert.steps import Step
 from litefleet_controller.convert.targets.compilation import Compilation
 from litefleet_controller.convert.targets.prediction import Prediction
 
@@ -44,6 +45,8 @@ class Targeted:
     model: str | None = None
     """Digest of the compiled file, which goes out in place of the variant's own."""
     size: int = 0
+    step: Step | None = None
+    """How it was made, where something was."""
 
 
 class Tools(Protocol):

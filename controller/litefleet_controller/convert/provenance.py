@@ -1,0 +1,129 @@
+"""What a variant was made of, by what and when: an in-toto statement with SLSA's provenance, version 1. Pure.
+
+https://slsa.dev/spec/v1.0/provenance and https://github.com/in-toto/attestation. Of a variant that came from the cache
+it says what made it then. Times and durations stand here and nowhere in an artifact, whose digest must not depend on
+them.
+"""
+
+import hashlib
+import platform
+from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import msgspec
+
+from litefleet_controller.convert.cache import VariantEntry, VariantKey, key_hash
+from litefleet_controller.convert.interface import ModelFile, Provenance
+from litefleet_controller.convert.process import DETERMINISTIC
+from litefleet_controller.resources.recipe import Recipe
+
+BUILD_TYPE = "https://litefleet.dev/conversion/v1"
+BUILDER = "https://litefleet.dev/converter/local"
+_PREFIX = "sha256:"
+Json = dict[str, Any]
+
+
+def recipe_digest(how: Recipe) -> str:
+    """Names what a recipe says, whatever it is called: `sha256:` of its canonical JSON, defaults written out."""
+    return _PREFIX + hashlib.sha256(msgspec.json.encode(how, order="sorted")).hexdigest()
+
+
+def recorded(key: VariantKey, entry: VariantEntry, statement: str) -> Provenance:
+    """What a status has room for. `statement`: the digest of the whole."""
+    return Provenance(
+        statement=statement,
+        source=key.frozen.source,
+        recipe=recipe_digest(key.how),
+        frozen=entry.frozen,
+        evaluation=key.frozen.evaluation,
+        calibration=key.calibration if entry.ranges else None,
+        training=key.training.digest if key.training is not None else None,
+        started=min((s.started for s in entry.steps), default=None),
+        finished=max((s.finished for s in entry.steps), default=None),
+    )
+
+
+def statement(key: VariantKey, entry: VariantEntry, files: Sequence[ModelFile], tools: dict[str, str]) -> bytes:
+    """The canonical document (JSON, keys sorted) about `files`, which `tools` made; the same each time.
+
+    `files` are the entry's own, or what an accelerator's compiler made of them.
+    """
+    steps = sorted(entry.steps, key=lambda s: s.started)
+    document = {
+        "_type": "https://in-toto.io/Statement/v1",
+        "subject": [_material(file.name, file.digest) for file in files],
+        "predicateType": "https://slsa.dev/provenance/v1",
+        "predicate": {
+            "buildDefinition": {
+                "buildType": BUILD_TYPE,
+                "externalParameters": _parameters(key),
+                "internalParameters": {
+                    "recipe": msgspec.to_builtins(key.how),
+                    "calibrationSamples": key.calibration_samples,
+                    **({"training": msgspec.to_builtins(key.training)} if key.training is not None else {}),
+                    **({"trainingSeed": seed} if (seed := _seed(entry)) is not None else {}),
+                    "environment": DETERMINISTIC,
+                },
+                "resolvedDependencies": _materials(key, entry),
+            },
+            "runDetails": {
+                "builder": {"id": BUILDER, "version": {**_own_versions(), **tools}},
+                "metadata": {
+                    "invocationId": key_hash(key),
+                    **({"startedOn": steps[0].started, "finishedOn": max(s.finished for s in steps)} if steps else {}),
+                    "litefleet_steps": [msgspec.to_builtins(step) for step in steps],
+                },
+                "byproducts": _byproducts(entry, files),
+            },
+        },
+    }
+    return msgspec.json.encode(msgspec.to_builtins(document), order="sorted")
+
+
+def _parameters(key: VariantKey) -> Json:
+    """What a person chose; what isn't given is left out."""
+    frozen = msgspec.to_builtins(key.frozen)
+    chosen = {k: v for k, v in frozen.items() if k not in ("source", "evaluation", "toolchain") and v}
+    goal = {"goal": msgspec.to_builtins(key.goal)} if key.goal is not None else {}
+    return {"recipe": key.recipe, **chosen, **goal}
+
+
+def _seed(entry: VariantEntry) -> int | None:
+    return entry.pruned.pruned.seed if entry.pruned is not None else None
+
+
+def _materials(key: VariantKey, entry: VariantEntry) -> list[Json]:
+    made_of = [
+        _material("source", key.frozen.source),
+        _material("evaluation", key.frozen.evaluation),
+        _material(f"recipe {key.recipe}", recipe_digest(key.how)),
+    ]
+    if key.calibration is not None and entry.ranges:
+        made_of.append(_material("calibration", key.calibration))
+    if key.training is not None:
+        made_of.append(_material("training", key.training.digest))
+    return made_of
+
+
+def _byproducts(entry: VariantEntry, files: Sequence[ModelFile]) -> list[Json]:
+    made = [
+        ("frozen.tflite", entry.frozen),
+        ("pruned.tflite", entry.pruned_model),
+        ("ranges.json", entry.ranges),
+        ("golden.npz", entry.golden),
+    ]
+    others = [(f"before compilation: {f.name}", f.digest) for f in entry.files if f not in files]
+    return [_material(name, digest) for name, digest in (*made, *others) if digest]
+
+
+def _material(name: str, digest: str) -> Json:
+    return {"name": name, "digest": {"sha256": digest.removeprefix(_PREFIX)}}
+
+
+def _own_versions() -> dict[str, str]:
+    try:
+        own = version("litefleet-controller")
+    except PackageNotFoundError:
+        own = "unknown"
+    return {"litefleet": own, "python": platform.python_version()}

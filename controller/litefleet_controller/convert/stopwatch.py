@@ -1,0 +1,51 @@
+"""Measuring a step while it runs. rungs.py and acceleration.py run steps."""
+
+import time
+from collections.abc import Callable
+from datetime import datetime
+
+import msgspec
+
+from litefleet_controller.convert.sandbox.enter import Containment
+from litefleet_controller.convert.steps import Now, Step, StepName
+from litefleet_controller.convert.tasks import Stage
+
+
+class Stopwatch:
+    """Listens to a task's stages and passes them on."""
+
+    def __init__(
+        self, name: StepName, listener: Callable[[Stage], None], now: Now, *, ends: datetime | None = None
+    ) -> None:
+        """`ends`: when the whole request is thought to be done, said with every stage."""
+        self._name = name
+        self._listener = listener
+        self._ends = ends
+        self._started = now()
+        self._begun = self._entered = time.monotonic()
+        self._stage = "starting"
+        self._stages: dict[str, float] = {}
+
+    def __call__(self, stage: Stage) -> None:
+        """A stage is entered, or goes on."""
+        if stage.stage != self._stage:
+            self._leave()
+            self._stage = stage.stage
+        # A worker's own word on when it ends isn't passed on.
+        self._listener(msgspec.structs.replace(stage, ends=self._ends))
+
+    def step(self, containment: Containment | None) -> Step:
+        """What the task came to, once it is done."""
+        self._leave()
+        return Step(
+            name=self._name,
+            started=self._started,
+            seconds=round(time.monotonic() - self._begun, 3),
+            stages={stage: round(seconds, 3) for stage, seconds in self._stages.items()},
+            containment=containment,
+        )
+
+    def _leave(self) -> None:
+        now = time.monotonic()
+        self._stages[self._stage] = self._stages.get(self._stage, 0.0) + now - self._entered
+        self._entered = now

@@ -1,0 +1,54 @@
+"""`litefleet explain variant`, on statements as the converter writes them."""
+
+import json
+
+from litefleet_controller.convert.provenance import recorded, statement
+from litefleet_controller.reconcile.variants import variant
+from tests.controller.cli.conftest import Shell, manifest
+from tests.controller.convert.known import digest, entry, key, made
+
+URI = "blob://" + digest("a")
+VERSION = manifest(
+    "ModelVersion",
+    "digits-v1",
+    f"modelRef: digits\nversion: 1\nsource: {{uri: {URI}, format: keras}}\nevaluation: {{uri: {URI}}}\noutput: {{labels: [a, b]}}",
+)
+
+
+def prepared(shell: Shell) -> bytes:
+    document = statement(key(), entry(), entry().files, entry().toolchain)
+    path = shell.directory / "statement"
+    path.write_bytes(document)
+    kept = shell.controller.run(shell.controller.blobs.put(document))
+    shell.ok("apply", "-f", shell.write("version.yaml", VERSION))
+    found = variant(made(entry(), recorded(key(), entry(), kept)), digest("7"))
+    shell.set_status(
+        "ModelVersion", "digits-v1", {"classes": [{"deviceClass": "pi", "state": "Ready", "variant": found.dump()}]}
+    )
+    return document
+
+
+def test_the_chain_is_shown_from_the_variant_back_to_the_model(shell: Shell) -> None:
+    prepared(shell)
+    said = shell.ok("explain", "variant", "dddddd")
+    labels = [line.split(":")[0] for line in said.splitlines() if not line.startswith(" ")]
+    assert labels == [
+        "Variant", "Recipe", "Calibration", "Evaluation", "Frozen", "Source", "Model", "Made", "By", "Contained", "Used by",
+    ]  # fmt: skip
+    assert f"Calibration: {digest('c')}, the first 100 samples" in said
+    assert "2026-03-01T12:00:00Z to 2026-03-01T12:00:24.500000Z: freeze 4.5 s, calibrate 4.5 s, make 4.5 s" in said
+    assert "litert-quantizer 0.11" in said
+    assert "network: namespace; all held" in said
+    assert f"digits-v1/pi, artifact {digest('7')}: 0 boards serve it" in said
+
+
+def test_the_statement_alone_is_printed_as_it_is_kept(shell: Shell) -> None:
+    document = prepared(shell)
+    assert shell.ok("explain", "variant", "digits-v1/pi", "-o", "statement").rstrip("\n").encode() == document
+    assert json.loads(shell.ok("explain", "variant", "digits-v1/pi", "-o", "json"))["statement"] == json.loads(document)
+
+
+def test_what_is_not_there_is_one_line(shell: Shell) -> None:
+    assert "(NotFound)" in shell.refused("explain", "variant", "digits-v9/pi")
+    assert "six digits" in shell.refused("explain", "variant", "x y")
+    assert "text, json or statement" in shell.refused("explain", "variant", "abcdef", "-o", "yaml", code=2)
