@@ -13,7 +13,7 @@ from typing import Annotated
 
 import typer
 
-from litefleet_controller.cli import devices, explaining, logs, models, observing, rollouts, targets
+from litefleet_controller.cli import conversions, devices, explaining, logs, models, observing, rollouts, targets
 from litefleet_controller.cli.demo import demo
 from litefleet_controller.cli.errors import CliError, UsageError
 from litefleet_controller.cli.session import Kubeconfig, Namespace, Options, connected, current
@@ -140,6 +140,7 @@ def version() -> None:
 
 
 app.add_typer(rollouts.app, name="rollout")
+models.app.command("status")(conversions.status)
 app.add_typer(models.app, name="model")
 app.add_typer(devices.app, name="device")
 app.add_typer(explaining.app, name="explain")

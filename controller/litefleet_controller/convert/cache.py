@@ -173,6 +173,8 @@ class VariantEntry(Entry, frozen=True, kw_only=True, tag="variant"):
     """Digest of the frozen file that was pruned, where one was."""
     ranges: str | None = None
     """Digest of the calibration's result, where one was needed."""
+    builder: dict[str, str] = {}
+    """Versions of litefleet and Python that made it, which an upgrade doesn't change."""
     steps: tuple[Step, ...] = ()
     """What was done for it, with what other variants share."""
     notes: tuple[str, ...] = ()

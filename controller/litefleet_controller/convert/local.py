@@ -4,7 +4,9 @@ This module runs in the controller's process and never imports tensorflow, keras
 order of things: rungs.py makes and remembers, admission.py and gate.py judge.
 """
 
+import asyncio
 import dataclasses
+import hashlib
 import os
 import time
 from collections.abc import Callable, Sequence
@@ -13,6 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
+import structlog
 
 from litefleet_controller.artifacts.errors import BlobError
 from litefleet_controller.artifacts.interface import Blobs
@@ -20,8 +23,8 @@ from litefleet_controller.convert.acceleration import Acceleration
 from litefleet_controller.convert.admission import Board, admit, board_of, check_labels
 from litefleet_controller.convert.cache import FrozenKey, RefusalEntry, VariantEntry, VariantKey
 from litefleet_controller.convert.choice import Choice
+from litefleet_controller.convert.eta import Courses, Kind
 from litefleet_controller.convert.gate import judge
-from litefleet_controller.convert.handover import Listener
 from litefleet_controller.convert.interface import (
     ConversionError,
     ConversionRequest,
@@ -38,14 +41,17 @@ from litefleet_controller.convert.limits import PoolLimits
 from litefleet_controller.convert.pool import WorkerPool
 from litefleet_controller.convert.provenance import recorded, statement
 from litefleet_controller.convert.pruning.plan import is_trained
+from litefleet_controller.convert.reporting import Report, RungReport
 from litefleet_controller.convert.rungs import Rungs
 from litefleet_controller.convert.steps import Now
 from litefleet_controller.convert.targets.interface import Targeted, Tools
 from litefleet_controller.convert.targets.tools import InstalledTools
-from litefleet_controller.convert.tasks import CALIBRATION_MISSING, RungError, Stage
+from litefleet_controller.convert.tasks import CALIBRATION_MISSING, RungError
 from litefleet_controller.convert.toolchain import engine_toolchain, installed_toolchain
 from litefleet_controller.convert.weighing import Attempt, best, pick_of, refused_latency, weighed
 from litefleet_controller.resources.recipe import Objective, Recipe, recipes
+
+log = structlog.get_logger(__name__)
 
 
 class LocalConverter:
@@ -66,6 +72,8 @@ class LocalConverter:
         `tools`: where compilers are looked for; on this machine by default. `now`: for provenance.
         """
         self._blobs = blobs
+        self._now = now
+        self._courses = Courses(work_dir / "cache" / "courses.json")
         self._pool = WorkerPool(work_dir / "scratch", limits or PoolLimits(), size=workers)
         self._rungs = Rungs(blobs, work_dir / "cache", self._pool, now)
         self._acceleration = Acceleration(
@@ -83,8 +91,14 @@ class LocalConverter:
         Raises: ConversionError.
         """
         toolchain = installed_toolchain(request.source_format)
-        share = 1 if request.objective is None else len(request.ladder)
-        work = _Work(request, toolchain, board_of(request), _Monotonic(progress, share), time.monotonic())
+        report = Report(
+            progress,
+            await self._kinds(request),
+            self._courses.known,
+            self._now,
+            all_of_them=request.objective is not None,
+        )
+        work = _Work(request, toolchain, board_of(request), report, time.monotonic())
         if request.objective is None:
             return await self._first(work)
         return await self._best(work, request.objective)
@@ -103,7 +117,7 @@ class LocalConverter:
         attempts: list[Attempt] = []
         for recipe in work.request.ladder:
             attempts.append(await self._attempt(work, recipe))
-            work.reported.end_share()
+            work.report.end_share()
         while (choice := best(attempts, work.request, objective)) is not None:
             at = next(i for i, a in enumerate(attempts) if a.recipe == choice.recipe)
             made = await self._finish(work, attempts[at])
@@ -122,7 +136,10 @@ class LocalConverter:
             engine = engine_toolchain(recipes()[recipe].engine)
         except RungError as e:
             return Attempt(recipe, None, RefusedRung(recipe, e.code, str(e)))
-        rung = await self._rungs.make(_key(request, recipe, work.toolchain, engine), work.reported.listener(recipe))
+        course = work.report.rung(recipe)
+        rung = await self._rungs.make(_key(request, recipe, work.toolchain, engine), course)
+        if not rung.is_cached:
+            await self._remember(course)
         if isinstance(rung.entry, RefusalEntry):
             return Attempt(recipe, None, RefusedRung(recipe, rung.entry.code, rung.entry.message))
         if request.measure.metric == "accuracy":
@@ -140,7 +157,7 @@ class LocalConverter:
             return attempt.refusal
         recipe, entry = attempt.recipe, attempt.entry
         target = await self._acceleration.finish(
-            work.request.target, recipes()[recipe].engine, entry.files[0].digest, work.reported.listener(recipe)
+            work.request.target, recipes()[recipe].engine, entry.files[0].digest, work.report.listener(recipe)
         )
         if (refusal := _refused_target(recipe, target, entry, work.board)) is not None:
             return refusal
@@ -149,15 +166,32 @@ class LocalConverter:
         key = _key(work.request, recipe, work.toolchain, engine_toolchain(recipes()[recipe].engine))
         return await self._proven(key, entry, made)
 
+    async def _kinds(self, request: ConversionRequest) -> list[Kind]:
+        sizes = [await self._blobs.size(digest) or 0 for digest in (request.source, request.evaluation)]
+        return [Kind(recipe, request.source_format, sum(sizes)) for recipe in request.ladder]
+
+    async def _remember(self, report: RungReport) -> None:
+        course = report.course()
+        if not course.stages:
+            return
+        try:
+            await asyncio.to_thread(self._courses.add, course)
+        except (OSError, BlobError) as e:
+            # An estimate less is no reason to fail what was made.
+            log.warning("course of a conversion not kept", error=str(e))
+
     async def _proven(self, key: VariantKey, entry: VariantEntry, made: Made) -> Made:
         """With its provenance, kept whole as a blob."""
         if made.target is not None and made.target.model is not None and made.target.step is not None:
             entry = msgspec.structs.replace(entry, steps=(*entry.steps, made.target.step))
+        document = statement(key, entry, made.files, made.toolchain)
+        digest = f"sha256:{hashlib.sha256(document).hexdigest()}"
         try:
-            document = await self._blobs.put(statement(key, entry, made.files, made.toolchain))
+            if await self._blobs.size(digest) is None:  # storing it again would sync the disk
+                await self._blobs.put(document)
         except (OSError, BlobError) as e:
             raise ConversionError("StorageFailed", f"the variant's provenance can't be kept: {e}", final=False) from e
-        return dataclasses.replace(made, provenance=recorded(key, entry, document))
+        return dataclasses.replace(made, provenance=recorded(key, entry, digest))
 
     async def close(self) -> None:
         """End the workers. Requests under way fail with `WorkerCrashed`."""
@@ -176,7 +210,7 @@ class _Work:
     request: ConversionRequest
     toolchain: dict[str, str]
     board: Board
-    reported: "_Monotonic"
+    report: Report
     started: float
 
 
@@ -189,33 +223,6 @@ def _outcome(
         weighed(attempts, request, choice),
         pick_of(choice, request.objective) if choice is not None and request.objective is not None else None,
     )
-
-
-class _Monotonic:
-    """Progress over a whole ladder: percents never go back, though every rung begins anew.
-
-    Where all rungs are made, each is one of `shares` of the whole.
-    """
-
-    def __init__(self, progress: Callable[[Progress], None], shares: int) -> None:
-        self._progress = progress
-        self._shares = shares
-        self._ended = 0
-        self._reached = 0
-
-    def end_share(self) -> None:
-        """A rung is done that isn't the last."""
-        self._ended = min(self._ended + 1, self._shares - 1)
-
-    def listener(self, recipe: RecipeName) -> Listener:
-        """For one rung."""
-
-        def report(stage: Stage) -> None:
-            percent = (100 * self._ended + stage.percent) // self._shares
-            self._reached = max(self._reached, percent)
-            self._progress(Progress(stage.stage, self._reached, recipe))
-
-        return report
 
 
 def _key(

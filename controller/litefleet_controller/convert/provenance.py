@@ -6,9 +6,7 @@ them.
 """
 
 import hashlib
-import platform
 from collections.abc import Sequence
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import msgspec
@@ -68,7 +66,7 @@ def statement(key: VariantKey, entry: VariantEntry, files: Sequence[ModelFile], 
                 "resolvedDependencies": _materials(key, entry),
             },
             "runDetails": {
-                "builder": {"id": BUILDER, "version": {**_own_versions(), **tools}},
+                "builder": {"id": BUILDER, "version": {**entry.builder, **tools}},
                 "metadata": {
                     "invocationId": key_hash(key),
                     **({"startedOn": steps[0].started, "finishedOn": max(s.finished for s in steps)} if steps else {}),
@@ -119,11 +117,3 @@ def _byproducts(entry: VariantEntry, files: Sequence[ModelFile]) -> list[Json]:
 
 def _material(name: str, digest: str) -> Json:
     return {"name": name, "digest": {"sha256": digest.removeprefix(_PREFIX)}}
-
-
-def _own_versions() -> dict[str, str]:
-    try:
-        own = version("litefleet-controller")
-    except PackageNotFoundError:
-        own = "unknown"
-    return {"litefleet": own, "python": platform.python_version()}

@@ -49,6 +49,7 @@ from litefleet_controller.convert.tasks import (
     Task,
     Variant,
 )
+from litefleet_controller.convert.toolchain import own_versions
 from litefleet_controller.resources.recipe import Recipe, recipes
 from litefleet_protocol.runtimes import GOLDEN_FILE, MODEL_FILES
 
@@ -253,6 +254,7 @@ class Rungs:
             frozen=past.frozen.model,
             pruned_model=past.base.model if past.base.pruned else None,
             ranges=past.measured.ranges if past.measured else None,
+            builder=own_versions(),
             steps=past.steps,
             notes=_notes(done, past.base),
             pruned=_saved(done, key, past.base),

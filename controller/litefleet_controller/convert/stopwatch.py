@@ -2,9 +2,6 @@
 
 import time
 from collections.abc import Callable
-from datetime import datetime
-
-import msgspec
 
 from litefleet_controller.convert.sandbox.enter import Containment
 from litefleet_controller.convert.steps import Now, Step, StepName
@@ -14,13 +11,9 @@ from litefleet_controller.convert.tasks import Stage
 class Stopwatch:
     """Listens to a task's stages and passes them on."""
 
-    def __init__(
-        self, name: StepName, listener: Callable[[Stage], None], now: Now, *, ends: datetime | None = None
-    ) -> None:
-        """`ends`: when the whole request is thought to be done, said with every stage."""
+    def __init__(self, name: StepName, listener: Callable[[Stage], None], now: Now) -> None:
         self._name = name
         self._listener = listener
-        self._ends = ends
         self._started = now()
         self._begun = self._entered = time.monotonic()
         self._stage = "starting"
@@ -31,8 +24,7 @@ class Stopwatch:
         if stage.stage != self._stage:
             self._leave()
             self._stage = stage.stage
-        # A worker's own word on when it ends isn't passed on.
-        self._listener(msgspec.structs.replace(stage, ends=self._ends))
+        self._listener(stage)
 
     def step(self, containment: Containment | None) -> Step:
         """What the task came to, once it is done."""

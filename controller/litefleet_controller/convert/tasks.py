@@ -5,7 +5,6 @@ msgspec only, so that both sides start fast.
 """
 
 import struct
-from datetime import datetime
 from typing import BinaryIO, Literal
 
 import msgspec
@@ -147,8 +146,6 @@ class Stage(Struct, frozen=True, kw_only=True, tag="stage"):
 
     stage: str
     percent: int
-    ends: datetime | None = None
-    """When the request is thought to be done; the controller adds it."""
 
 
 class Frozen(Struct, frozen=True, kw_only=True, tag="frozen"):

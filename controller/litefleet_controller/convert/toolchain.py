@@ -1,5 +1,6 @@
 """Which tools make variants, known without importing them: the controller's process must stay small."""
 
+import platform
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 
@@ -66,6 +67,11 @@ def engine_toolchain(engine: Engine) -> dict[str, str]:
             f"install litefleet-controller[{extra}]",
         )
     return versions
+
+
+def own_versions() -> dict[str, str]:
+    """Of litefleet itself and Python: they decide nothing that REVISION doesn't, and are recorded all the same."""
+    return {"litefleet": _version("litefleet-controller") or "unknown", "python": platform.python_version()}
 
 
 def _versions(needed: Mapping[str, tuple[str, ...]]) -> tuple[dict[str, str], list[str]]:

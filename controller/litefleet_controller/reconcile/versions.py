@@ -308,7 +308,9 @@ def _into(sheet: dict[str, ClassVariant], name: str) -> Callable[[Progress], Non
     def progress(p: Progress) -> None:
         if sheet[name].state == "Converting":
             stage = f"{p.stage} {p.recipe}".strip()
-            sheet[name] = sheet[name].model_copy(update={"stage": stage, "percent": p.percent})
+            sheet[name] = sheet[name].model_copy(
+                update={"stage": stage, "percent": p.percent, "estimated_completion": p.ends}
+            )
 
     return progress
 

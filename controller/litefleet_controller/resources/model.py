@@ -466,6 +466,11 @@ class ClassVariant(Part):
     code: str = Field(default="", description="Why there is no variant, when there is none.")
     stage: str = Field(default="", description="What the converter is doing.")
     percent: int = Field(default=0, description="How much of it is done.")
+    estimated_completion: datetime | None = Field(
+        default=None,
+        description="When the recipe under way is thought to be done (with `auto`, all of them), by how long such "
+        "conversions took here before; absent when nobody knows.",
+    )
     variant: Variant | None = None
     refusals: list[Refusal] = Field(default=[], description="Rungs of the ladder that were tried and refused.")
     candidates: list[Candidate] = Field(default=[], description="What was tried, with its figures.")

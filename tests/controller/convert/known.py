@@ -48,8 +48,8 @@ def entry(*, calibrated: bool = True) -> VariantEntry:
         golden_tolerance=0.01, signature=Signature(inputs=(), outputs=()), operators={}, operator_versions={}, traits=(),
         arena_bytes=None, agreement=0.99, accuracy=0.97, source_accuracy=0.975, evaluated=597, classes=10,
         hint=Hint(p50_ms=1.0, p99_ms=2.0, inferences=597, machine="x86_64", processor="a processor"),
-        toolchain={"tensorflow": "2.21.0", "litert-quantizer": "0.11"}, frozen=digest("f"),
-        ranges=digest("9") if calibrated else None, steps=steps,
+        examination=digest("8"), toolchain={"tensorflow": "2.21.0", "litert-quantizer": "0.11"}, frozen=digest("f"),
+        ranges=digest("9") if calibrated else None, builder={"litefleet": "0.1.0", "python": "3.11.7"}, steps=steps,
     )  # fmt: skip
 
 
