@@ -1,7 +1,12 @@
-"""Models and data sets, made once a session (and once for all of pytest-xdist's workers)."""
+"""Models and data sets, made once for all runs and for all of pytest-xdist's workers.
+
+They stay in `.cache` until what makes them changes: a minute of tensorflow each time otherwise.
+"""
 
 import fcntl
+import hashlib
 import json
+import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -9,7 +14,14 @@ from pathlib import Path
 
 import pytest
 
+_REPOSITORY = Path(__file__).parents[3]
 _MAKER = Path(__file__).with_name("make_models.py")
+_USED = (
+    _REPOSITORY / "controller/litefleet_controller/convert/training.py",
+    _REPOSITORY / "controller/litefleet_controller/fleet/packing.py",
+    _REPOSITORY / "uv.lock",
+)
+"""What it imports, and the versions of everything else."""
 
 
 @dataclass(frozen=True)
@@ -24,17 +36,30 @@ class Workshop:
 
 
 @pytest.fixture(scope="session")
-def workshop(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Workshop:
-    base = tmp_path_factory.getbasetemp()
-    folder = (base if worker_id == "master" else base.parent) / "workshop"
-    folder.mkdir(exist_ok=True)
+def workshop() -> Workshop:
+    """Read only: later runs use it, too."""
+    shelf = _REPOSITORY / ".cache" / "workshop"
+    shelf.mkdir(parents=True, exist_ok=True)
+    folder = shelf / _made_of()
     said = folder / "training.jsonl"
-    with (folder / "lock").open("w") as lock:
+    with (shelf / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not said.exists():
+            for old in shelf.iterdir():
+                if old.is_dir():
+                    shutil.rmtree(old)
+            folder.mkdir()
             done = subprocess.run(
                 [sys.executable, str(_MAKER), str(folder)], capture_output=True, text=True, check=False
             )
             assert done.returncode == 0, done.stderr[-2000:]
             said.write_text(done.stdout)
     return Workshop(folder, [json.loads(line) for line in said.read_text().splitlines()])
+
+
+def _made_of() -> str:
+    """Names everything that the models hang on."""
+    digest = hashlib.sha256()
+    for path in (_MAKER, *_USED):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]
