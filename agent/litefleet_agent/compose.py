@@ -27,7 +27,7 @@ from litefleet_agent.outbox import Outbox
 from litefleet_agent.pipeline import sink, source
 from litefleet_agent.pipeline.loop import Pipeline, Tally
 from litefleet_agent.runtime.engines import runtime
-from litefleet_agent.runtime.installed import versions
+from litefleet_agent.runtime.installed import check_installed, versions
 from litefleet_agent.slots import Slots
 from litefleet_agent.state import Pointers
 from litefleet_agent.survey import Survey
@@ -107,6 +107,7 @@ def compose(state_dir: Path, config: Config, make_link: MakeLink = mqtt_link, jo
                 namespace=me.namespace,
                 emit=mailbox.put,
                 random=random.random,
+                fits=lambda manifest: check_installed(manifest.runtime),
             ),
             inbox=Inbox(trust, voucher, emit=mailbox.put, random=random.random),
             uplink=_uplink(host, link, me.device, journal or open_journal(state_dir), survey),

@@ -74,7 +74,9 @@ class Fetcher:
         emit: Callable[[ev.Event], None],
         random: Callable[[], float],
         patience: Patience = Patience(),
+        fits: Callable[[ArtifactManifest], None] = lambda _: None,
     ) -> None:
+        """`fits` raises AgentError for an artifact that this board could not run, before its chunks are fetched."""
         self._slots = slots
         self._link = link
         self._device = device
@@ -82,6 +84,7 @@ class Fetcher:
         self._emit = emit
         self._random = random
         self._patience = patience
+        self._fits = fits
         self._transfers: dict[str, _Transfer] = {}
         self._pace_s = 0.0
         self._was_down = False
@@ -205,6 +208,7 @@ class Fetcher:
         self._begin_chunks(transfer, manifest, now)
 
     def _begin_chunks(self, transfer: _Transfer, manifest: ArtifactManifest, now: float) -> None:
+        self._fits(manifest)
         transfer.manifest = manifest
         transfer.held = transfer.folder.held_chunks(manifest)
         self._slots.room_for(chunks.total_size(manifest) - len(transfer.held) * manifest.chunk_bytes)

@@ -9,12 +9,14 @@ import msgspec
 import pytest
 
 from litefleet_agent import events as ev
+from litefleet_agent.errors import AgentError
 from litefleet_agent.fetch import Fetcher, Patience
 from litefleet_agent.fileio import Disk
 from litefleet_agent.interface import Incoming
 from litefleet_agent.link import Address, MqttLink
 from litefleet_agent.slots import SPARE_BYTES, Slots
 from litefleet_protocol import codec, envelope, topics
+from litefleet_protocol.codes import Code
 from litefleet_protocol.envelope import PayloadType
 from litefleet_protocol.limits import CHUNK_WINDOW
 from litefleet_protocol.messages import Need
@@ -59,7 +61,7 @@ class Counting:
 class Board:
     """A fetcher with a link, driven by hand."""
 
-    def __init__(self, broker, tmp_path, disk=None):
+    def __init__(self, broker, tmp_path, disk=None, fits=lambda _: None):
         self.mail = queue.SimpleQueue()
         self.events = []
         inner = MqttLink(
@@ -79,6 +81,7 @@ class Board:
             emit=self.events.append,
             random=random.random,
             patience=Patience(0.15, 1.0),
+            fits=fits,
         )
         self.link.start()
         until(lambda: self.link.connected, "link is up")
@@ -261,6 +264,20 @@ def test_artifact_larger_than_the_free_disk_is_refused_with_both_numbers(broker,
     board.link.stop()
     assert failed.code == "DiskFull"
     assert "1000 are free" in failed.message
+
+
+def test_artifact_that_the_board_can_not_run_is_refused_before_a_chunk_is_fetched(broker, controller, key, tmp_path):
+    def fits(manifest):
+        raise AgentError(Code.RUNTIME_MISSING, f"no {manifest.runtime} here")
+
+    made = make(key, {"model.xml": b"<net/>", "model.bin": b"0"}, None, runtime="openvino")
+    publish(controller, made)
+    board = Board(broker, tmp_path, fits=fits)
+    board.start(made.digest)
+    failed = board.until(ev.StepFailed)
+    assert (failed.code, failed.message) == ("RuntimeMissing", "no openvino here")
+    assert board.link.ever == [topics.manifest("default", made.digest)]
+    board.link.stop()
 
 
 def test_collect_keeps_what_is_named_and_removes_the_rest(board, controller, key):

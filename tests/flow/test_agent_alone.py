@@ -1,5 +1,6 @@
 """Two wheels in an empty environment are a board: they enroll and run, without anything of the controller's."""
 
+import importlib.metadata
 import os
 import shutil
 import subprocess
@@ -7,9 +8,12 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
+from sklearn.datasets import load_digits
 
 from litefleet_controller.cli.demo.processes import start
+from tests.flow import guarded
 from tests.flow.fleet import FLEET, Fleet, fleet
 
 pytestmark = pytest.mark.timeout(300)
@@ -68,3 +72,41 @@ def test_it_enrolls_and_runs(venv: Path, controller: Fleet, tmp_path: Path) -> N
     controller.wait("its report", lambda: controller.status("devices", "alone").get("agentVersion"))
     assert "litert" in controller.status("devices", "alone")["runtimes"]
     assert "Online" in controller.cli("get", "device", "alone")
+
+
+def test_a_board_without_its_classs_engine_says_what_to_install_and_goes_on_once_it_is_there(
+    venv: Path, controller: Fleet, tmp_path: Path
+) -> None:
+    """Nothing is restarted: the engine is installed beside the running agent, and the rollout retried."""
+    controller.cli("apply", "-f", str(ROOT / "manifests" / "classes" / "generic-x86-openvino.yaml"))
+    token = controller.request(lambda c: c.post(f"{FLEET}/devicetokens", {"ttlSeconds": 600}))["token"]
+    identity = ("--name", "bare", "--class", "generic-x86-openvino", "--label", "site=bare")
+    agent, state = str(venv / "litefleet-agent"), ("--state-dir", str(tmp_path / "state"))
+    run(tmp_path, agent, "enroll", "--token", token, *identity, *state)
+    controller.boards["bare"] = start([agent, "run", *state], tmp_path / "log")
+    digits = load_digits()
+    x, y = digits.images.astype(np.float32), digits.target
+    np.savez(tmp_path / "evaluation.npz", x=x[1200:], y=y[1200:])
+    guarded.write(tmp_path / "digits.tflite", x[:1200] / 16, y[:1200])
+    spec = {
+        "source": {"uri": controller.push(tmp_path / "digits.tflite"), "format": "tflite"},
+        "input": {"preprocess": {"channels": 1, "scale": 1 / 16}},
+        "output": {"labels": list("0123456789")},
+        "evaluation": {"uri": controller.push(tmp_path / "evaluation.npz")},
+    }
+    controller.create("models", "Model", "digits", spec)
+    where = {"modelRef": {"name": "digits"}, "selector": {"matchLabels": {"site": "bare"}}, "probationSeconds": 1}
+    controller.create("modelrollouts", "ModelRollout", "digits", where)
+    controller.wait("the refusal", lambda: controller.slot("bare").get("code") == "RuntimeMissing")
+    slot = controller.slot("bare")
+    assert "pip install 'litefleet-agent[openvino]'" in slot["message"]
+    assert slot["progress"] == "", "nothing was fetched for it"
+    controller.wait("the rollout", lambda: controller.status("modelrollouts", "digits").get("phase") == "Degraded")
+    said = controller.cli("describe", "modelrollout", "digits")
+    assert "RuntimeMissing" in said
+
+    installed = f"openvino=={importlib.metadata.version('openvino')}"  # as in the lock: no other is downloaded
+    run(tmp_path, uv(), "pip", "install", "--quiet", "--python", str(venv / "python"), installed)
+    controller.cli("rollout", "retry", "digits")
+    controller.wait("digits-v1", lambda: controller.slot("bare").get("currentVersion") == "digits-v1")
+    controller.wait("the rollout", lambda: controller.status("modelrollouts", "digits").get("phase") == "Healthy")
