@@ -104,7 +104,7 @@ def _check(directory: Path, threads: int, accelerator: str) -> tuple[Verdict, "E
             began = time.monotonic()
             outputs = model.infer(sample.inputs)
             slowest_s = max(slowest_s, time.monotonic() - began)
-            worst = max(worst, compare(outputs, sample.outputs, manifest.golden_tolerance))
+            worst = max(worst, compare(outputs, sample.outputs, manifest))
     except AgentError as e:
         return Verdict(str(e.code), str(e)), None
     return Verdict(samples=len(golden), worst=worst, slowest_s=slowest_s, signature=model.signature), model

@@ -46,6 +46,8 @@ class Generation:
     manifest: ArtifactManifest
     model: LoadedModel
     prepare: Preparation = field(init=False)
+    names: tuple[str, ...] = field(init=False)
+    """Of the outputs, as the source has them."""
     number: int = field(default_factory=_numbers.__next__)
     """Distinguishes loads of one artifact: telemetry's windows never span two."""
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -59,6 +61,7 @@ class Generation:
 
     def __post_init__(self) -> None:
         self.prepare = Preparation(self.manifest.preprocess, self.model.signature.inputs)
+        self.names = tuple(output.name for output in self.manifest.signature.outputs)
 
 
 # Structs, not dataclasses, for what is made with every inference: a frozen dataclass costs four times as much to fill.
@@ -71,6 +74,8 @@ class Answer(Struct, frozen=True, eq=False):
     version: str
     artifact: str
     latency_ms: float
+    names: tuple[str, ...] = ()
+    """Of the outputs."""
 
 
 class Observation(Struct, frozen=True, gc=False):
@@ -193,6 +198,7 @@ class HotSlot:
             version=generation.version,
             artifact=generation.artifact,
             latency_ms=(self._clock() - started) * 1000,
+            names=generation.names,
         )
         return answer, generation.model.handover_s * 1000
 

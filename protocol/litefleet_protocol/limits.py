@@ -30,6 +30,9 @@ MAX_NEED = 256
 MAX_GOLDEN_BYTES = 8 * 1024 * 1024
 """The golden samples that travel with an artifact."""
 
+MAX_GOLDEN_NUMBERS = 4_096
+"""Of one output in a golden sample: a model that computes something else shows it anywhere."""
+
 MAX_LOG_BYTES = 64 * 1024
 """A message of log entries (JSON). Devices send a quarter of it, so that a newer one may say more."""
 

@@ -5,7 +5,7 @@ an unknown major is `UnsupportedVersion` (see codec). Times are Unix seconds as 
 receiver never decides by a sender's clock. Field names on the wire are camelCase, as in the manifests.
 """
 
-from msgspec import Struct
+from msgspec import UNSET, Struct, UnsetType
 
 from litefleet_protocol.histogram import Histogram
 from litefleet_protocol.tensors import Postprocess, Preprocess, Signature
@@ -116,6 +116,8 @@ class ArtifactManifest(Message, frozen=True, kw_only=True):
     postprocess: Postprocess = Postprocess()
     golden_tolerance: float = 1e-3
     """Largest absolute difference of a (dequantized) output of the golden samples that still counts as the same."""
+    golden_tolerances: tuple[float, ...] | UnsetType = UNSET
+    """For each output, in place of that. Left out when unset: a manifest is named by its bytes."""
     arena_bytes: int | None = None
 
 

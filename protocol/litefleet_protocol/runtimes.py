@@ -16,7 +16,12 @@ class RuntimeName(StrEnum):
 
 
 GOLDEN_FILE = "golden.npz"
-"""Beside the model's files in every artifact."""
+"""Beside the model's files in every artifact: an .npz of inputs and the outputs that were right for them.
+
+`x0`.. float32 inputs after pre-processing, `y0`.. dequantized float32 outputs, both with a leading axis of samples in
+place of the batch of 1. Of large outputs only some numbers: then `i0`.. int32 has their places in the flattened output,
+and `y0`.. is (samples, places).
+"""
 
 MODEL_FILES: Mapping[str, tuple[str, ...]] = {
     RuntimeName.LITERT: ("model.tflite",),

@@ -14,9 +14,9 @@ from PIL import Image
 
 from litefleet_agent.fileio import Disk
 from litefleet_agent.pipeline.loop import Pipeline, Tally
-from litefleet_agent.pipeline.sink import FileSink, Unanswered
+from litefleet_agent.pipeline.sink import Answered, FileSink, Unanswered
 from litefleet_agent.pipeline.source import DirectorySource, Input, InputError
-from litefleet_agent.swap import HotSlot
+from litefleet_agent.swap import Answer, HotSlot
 
 from .broker import until
 from .models import Scripted, generation
@@ -202,6 +202,21 @@ def test_full_disk_costs_lines_but_not_the_pipeline(tmp_path, bench):
     numbers = [x.seq for x in bench.sink.lines]
     assert numbers == sorted(set(numbers))
     assert numbers[-1] == len(numbers) + bench.sink.refused - 1
+
+
+def test_raw_tensors_are_written_by_name_and_large_ones_in_a_few_numbers(tmp_path):
+    path = tmp_path / "answers.jsonl"
+    scores, mask = np.array([[0.25, 0.75]], np.float32), np.full((1, 64, 64), 2, np.float32)
+    answer = Answer("", None, [scores, mask], "faces-v1", "sha256:0", 1.5, names=("scores", "mask"))
+    FileSink(Disk(), path).write(Answered(0, "a", answer, 1.0))
+    line = json.loads(path.read_text())
+    assert line["outputs"] == [
+        {"name": "scores", "shape": [1, 2], "min": 0.25, "max": 0.75, "mean": 0.5, "values": [0.25, 0.75]},
+        {"name": "mask", "shape": [1, 64, 64], "min": 2.0, "max": 2.0, "mean": 2.0, "values": None},
+    ]
+    assert (line["version"], line["latencyMs"]) == ("faces-v1", 1.5)
+    assert not {"label", "confidence", "output"} & line.keys()
+    assert len(path.read_bytes()) < 500
 
 
 def test_line_that_a_full_disk_took_in_part_is_cut_off_again(tmp_path, monkeypatch):

@@ -7,7 +7,11 @@ import msgspec
 from msgspec import Struct
 
 from litefleet_agent.fileio import Disk
+from litefleet_agent.runtime.interface import Tensor
 from litefleet_agent.swap import Answer
+
+_MAX_VALUES = 256
+"""Numbers of an output that a line holds: a wake word's score or a face's box, and no segmentation mask."""
 
 
 class Answered(Struct, frozen=True):
@@ -40,6 +44,30 @@ class AnsweredLine(Struct, frozen=True, rename="camel"):
     confidence: float | None
     output: list[float]
     """The first output, flattened, dequantized, before post-processing."""
+    t: float
+    latency_ms: float
+
+
+class OutputLine(Struct, frozen=True, rename="camel"):
+    """One output of raw tensors: what it holds, and all of it where that isn't much."""
+
+    name: str
+    shape: tuple[int, ...]
+    min: float
+    max: float
+    mean: float
+    values: list[float] | None
+    """Flattened, dequantized; None past _MAX_VALUES numbers."""
+
+
+class TensorsLine(Struct, frozen=True, rename="camel"):
+    """`Answered` as it is written where post-processing leaves the outputs as they are."""
+
+    seq: int
+    input: str
+    version: str
+    artifact: str
+    outputs: list[OutputLine]
     t: float
     latency_ms: float
 
@@ -83,9 +111,19 @@ class NullSink:
         """Do nothing."""
 
 
-def as_line(given: Answered) -> AnsweredLine:
+def as_line(given: Answered) -> AnsweredLine | TensorsLine:
     """An answer as a line."""
     answer = given.answer
+    if answer.confidence is None and not answer.label:
+        return TensorsLine(
+            seq=given.seq,
+            input=given.input,
+            version=answer.version,
+            artifact=answer.artifact,
+            outputs=[_output(name, y) for name, y in zip(answer.names, answer.outputs, strict=True)],
+            t=given.t,
+            latency_ms=answer.latency_ms,
+        )
     return AnsweredLine(
         seq=given.seq,
         input=given.input,
@@ -96,4 +134,16 @@ def as_line(given: Answered) -> AnsweredLine:
         output=answer.outputs[0].reshape(-1).tolist() if answer.outputs else [],
         t=given.t,
         latency_ms=answer.latency_ms,
+    )
+
+
+def _output(name: str, output: Tensor) -> OutputLine:
+    values = output.reshape(-1)
+    return OutputLine(
+        name=name,
+        shape=tuple(output.shape),
+        min=float(values.min()) if values.size else 0.0,
+        max=float(values.max()) if values.size else 0.0,
+        mean=float(values.mean()) if values.size else 0.0,
+        values=values.tolist() if values.size <= _MAX_VALUES else None,
     )

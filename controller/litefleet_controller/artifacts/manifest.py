@@ -11,6 +11,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from msgspec import UNSET
+
 from litefleet_controller.artifacts.durable import write_file
 from litefleet_controller.artifacts.errors import ArtifactNotFoundError, BlobCorruptError
 from litefleet_controller.artifacts.interface import Blobs
@@ -49,10 +51,12 @@ class Content:
     golden: str
     """Digest of the golden samples blob."""
     golden_tolerance: float
+    """For every output, unless `golden_tolerances` has one for each."""
     signature: Signature
     arena_bytes: int | None = None
     runtime: str = "litert"
     """The engine that runs it."""
+    golden_tolerances: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +101,7 @@ def build_manifest(
         preprocess=preprocess,
         postprocess=postprocess,
         golden_tolerance=content.golden_tolerance,
+        golden_tolerances=content.golden_tolerances or UNSET,
         arena_bytes=content.arena_bytes,
     )
     check_manifest(manifest)

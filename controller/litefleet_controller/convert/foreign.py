@@ -44,8 +44,8 @@ def inspect(task: Inspect, stage: Callable[[str, int], None]) -> Frozen:
         data = widened(data)
     recipe = recipe_of(parse(data))
     stage(CHECKING, 5)
-    load(data)
     data = with_inlined_buffers(fixed(data, shape))
+    load(data)
     names = names_of(made)
     classes = check_outputs(_shaped(made, parse(data)), task.metric)
     if recipe == "float32":

@@ -4,35 +4,28 @@ The numbers are returned whether they are good or bad; limits are applied to the
 classes with different limits share one computation. But for recipes that work towards the limits: see sparing.py.
 """
 
-import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 from msgspec import structs
 
 from litefleet_controller.artifacts.examination import Examination, encode
 from litefleet_controller.convert.answers import read_answers
 from litefleet_controller.convert.comparing import yardstick
 from litefleet_controller.convert.datasets import load_calibration, load_evaluation
-from litefleet_controller.convert.engines.interface import Runner, form
+from litefleet_controller.convert.engines.interface import form
 from litefleet_controller.convert.examining import Layers, examined
 from litefleet_controller.convert.flatbuffer import arena_bytes, input_shape, operators, parse, with_inlined_buffers
+from litefleet_controller.convert.golden import golden_file, tolerances
 from litefleet_controller.convert.interface import RecipeName
 from litefleet_controller.convert.opversions import needed_versions, traits, with_needed_versions
 from litefleet_controller.convert.precision import described, recipe_of
 from litefleet_controller.convert.preprocess import Floats
 from litefleet_controller.convert.tasks import EXAMINATION_FILE, FROZEN_FILE, Quantize, RungError, Variant
 from litefleet_controller.convert.trial import Trial, Tried
-from litefleet_controller.resources.recipe import Tolerance
-from litefleet_protocol.limits import MAX_GOLDEN_BYTES
 from litefleet_protocol.runtimes import GOLDEN_FILE, MODEL_FILES
 from litefleet_protocol.tensors import Signature
-
-_GOLDEN_SAMPLES = 4
-_NPZ_OVERHEAD_BYTES = 4096
 
 
 def make_variant(task: Quantize, stage: Callable[[str, int], None]) -> Variant:
@@ -50,8 +43,9 @@ def make_variant(task: Quantize, stage: Callable[[str, int], None]) -> Variant:
     trial = Trial(folder, evaluation.x, source, yardstick(task.measure, source, names, evaluation), stage)
     made = (_litert if task.how.engine == "litert" else _other)(task, frozen, trial, stage)
     tried = made.tried
-    golden, samples = _golden(evaluation.x, tried.outputs)
+    golden, samples = golden_file(evaluation.x, tried.outputs)
     (folder / GOLDEN_FILE).write_bytes(golden)
+    allowed = tolerances(task.how.tolerance, task.measure.metric, tried.outputs, tried.runner.signature.outputs)
     (folder / EXAMINATION_FILE).write_bytes(encode(_examined(task, frozen, names, source, tried)))
     return Variant(
         signature=_named(tried.runner.signature, task.outputs),
@@ -60,7 +54,8 @@ def make_variant(task: Quantize, stage: Callable[[str, int], None]) -> Variant:
         traits=made.traits,
         arena_bytes=made.arena_bytes,
         golden_samples=samples,
-        golden_tolerance=_tolerance(task.how.tolerance, tried.outputs[0], tried.runner),
+        golden_tolerance=max(allowed),
+        golden_tolerances=allowed if len(set(allowed)) > 1 else (),
         agreement=tried.score.agreement,
         accuracy=tried.score.accuracy,
         source_accuracy=trial.source_accuracy,
@@ -178,29 +173,3 @@ def _is_ready(frozen: bytes, recipe: RecipeName) -> bool:
     if made_by not in ("float32", recipe):
         raise RungError("AlreadyQuantized", described(model))
     return made_by == recipe != "float32"
-
-
-def _tolerance(tolerance: Tolerance, outputs: Floats, runner: Runner) -> float:
-    quantization = runner.signature.outputs[0].quantization
-    steps = tolerance.steps * quantization.scale if quantization else 0.0
-    reach = max(1.0, float(np.abs(outputs[:_GOLDEN_SAMPLES]).max()))
-    return float(np.float32(max(tolerance.relative * reach, steps)))
-
-
-def _golden(x: Floats, outputs: list[Floats]) -> tuple[bytes, int]:
-    """Golden samples as .npz, and how many. The first few: any sample shows whether a board computes the same.
-
-    `x0` float32 (N, ...) inputs after pre-processing, `y0`.. float32 (N, ...) the variant's own dequantized outputs.
-
-    Raises:
-        RungError: `TooLarge`, when not even one sample fits.
-    """
-    each = x[0].nbytes + sum(y[0].nbytes for y in outputs)
-    samples = min(_GOLDEN_SAMPLES, len(x), (MAX_GOLDEN_BYTES - _NPZ_OVERHEAD_BYTES) // each)
-    if samples == 0:
-        raise RungError("TooLarge", f"one golden sample has {each} bytes; the limit is {MAX_GOLDEN_BYTES}")
-    file = io.BytesIO()
-    # numpy dates zip members 1980-01-01 and keeps their order, so equal arrays give equal bytes.
-    arrays: dict[str, Any] = {"x0": x[:samples]} | {f"y{i}": y[:samples] for i, y in enumerate(outputs)}
-    np.savez(file, **arrays)
-    return file.getvalue(), samples

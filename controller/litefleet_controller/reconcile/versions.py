@@ -259,6 +259,7 @@ def _content(made: Made) -> Content:
         files=tuple((file.name, file.digest) for file in made.files),
         golden=made.golden,
         golden_tolerance=made.golden_tolerance,
+        golden_tolerances=made.golden_tolerances,
         signature=made.signature,
         arena_bytes=made.arena_bytes,
         runtime=made.engine,

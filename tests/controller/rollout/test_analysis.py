@@ -67,6 +67,10 @@ def verdict(metric, canary, control, **kwargs) -> str:
         (MIX, arm(classes={"new": 300}), arm(classes={"a": 300, "b": 300}), "Failed"),
         (MIX, arm(classes={"a": 300}), arm(classes={"a": 300}), "Successful"),
         (MIX, arm(classes={"a": 100}), arm(classes={"b": 900}), "Inconclusive"),
+        (MIX, arm(300), arm(300), "Successful"),  # raw tensors: there is nothing to wait for
+        (CONFIDENCE, arm(300), arm(300), "Successful"),
+        (CONFIDENCE, arm(100), arm(300), "Inconclusive"),
+        (CONFIDENCE, arm(300), arm(300, confidence=[0.9] * 300), "Inconclusive"),
     ],
 )  # fmt: skip
 def test_a_metric_fails_past_its_limit_and_past_chance_only(metric, canary, control, expected):
