@@ -20,6 +20,7 @@ app.command()(making.new)
 app.command()(reporting.report)
 
 _PIECE = 256 * 1024
+_SHOWN_CLASSES = 12
 
 
 @app.command()
@@ -29,13 +30,17 @@ def push(
     file: Annotated[
         Path,
         typer.Argument(
-            help="A .keras or .tflite model, a SavedModel's folder, or an .npz data set.", show_default=False
+            help="A .keras or .tflite model, a SavedModel's folder, an .npz data set, or a folder of images.",
+            show_default=False,
         ),
     ],
     name: Annotated[str | None, typer.Option("--name", help="Judge the file by this name instead of its own.")] = None,
     output: Annotated[str, typer.Option("--output", "-o", help="uri or json.")] = "uri",
 ) -> None:
-    """Upload a file or a SavedModel's folder, and print the URI for manifests. The same again is the same URI."""
+    """Upload a file or a folder, and print the URI for manifests. The same again is the same URI.
+
+    A folder holds a SavedModel, or images in one folder for each class.
+    """
     import json
 
     from litefleet_controller.cli.errors import UsageError
@@ -54,7 +59,7 @@ def push(
 
 @contextmanager
 def _packed(file: Path) -> Iterator[Path]:
-    """The file itself, or for a folder the SavedModel in it as one file, for as long as it is needed."""
+    """The file itself, or for a folder what is in it as one file, for as long as it is needed."""
     if not file.is_dir():
         yield file
         return
@@ -62,17 +67,25 @@ def _packed(file: Path) -> Iterator[Path]:
 
     from litefleet_controller.cli.errors import CliError
     from litefleet_controller.fleet.errors import UploadRefusedError
-    from litefleet_controller.fleet.packing import pack_saved_model
+    from litefleet_controller.fleet.packing import pack_folder
 
     with tempfile.NamedTemporaryFile(prefix="litefleet-", suffix=".zip") as scratch:
         try:
-            pack_saved_model(file, scratch)
+            _say_classes(pack_folder(file, scratch))
             scratch.flush()
         except UploadRefusedError as e:
             raise CliError(str(e), e.code, hint=e.hint) from e
         except OSError as e:
             raise CliError(f"{str(file)!r} can't be packed: {e.strerror}", "NotFound") from e
         yield Path(scratch.name)
+
+
+def _say_classes(images: dict[str, int]) -> None:
+    """Beside the URI, which scripts read from stdout."""
+    if images:
+        shown = ", ".join(f"{name or 'no class'} {count}" for name, count in list(images.items())[:_SHOWN_CLASSES])
+        more = f", and {len(images) - _SHOWN_CLASSES} more" if len(images) > _SHOWN_CLASSES else ""
+        print(f"{sum(images.values())} images in {len(images)} classes: {shown}{more}", file=sys.stderr)
 
 
 def _check(file: Path, name: str) -> int:

@@ -208,7 +208,7 @@ class RefusalEntry(Entry, frozen=True, kw_only=True, tag="refusal"):
 _encoder = msgspec.json.Encoder(order="deterministic")
 
 
-def key_hash(key: FrozenKey | PrunedKey | RangesKey | VariantKey) -> str:
+def key_hash(key: Struct) -> str:
     """The name of an entry."""
     return hashlib.sha256(_encoder.encode([type(key).__name__, key])).hexdigest()
 

@@ -2,7 +2,8 @@
 
 import asyncio
 import os
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from io import BufferedReader
 from pathlib import Path
 from typing import TypeVar
 
@@ -18,6 +19,7 @@ from litefleet_controller.convert.tasks import Stage
 Listener = Callable[[Stage], None]
 E = TypeVar("E", bound=Entry)
 _MAX_MADE_BYTES = 1024**3
+_PIECE = 1024 * 1024
 
 
 async def remembered(folder: EntryFolder[E], blobs: Blobs, name: str) -> E | None:
@@ -73,6 +75,24 @@ async def adopt_examination(blobs: Blobs, path: Path) -> str:
         raise ConversionError("StorageFailed", f"{path.name} can't be kept: {e}", final=False) from e
 
 
+async def keep(blobs: Blobs, path: Path) -> str:
+    """A large file that a worker made as a blob, copied piece by piece; its digest.
+
+    Raises:
+        ConversionError: `StorageFailed`.
+    """
+    try:
+        with await asyncio.to_thread(_open_plain_file, path) as file:
+            return (await blobs.put_stream(_pieces(file), max_bytes=_MAX_MADE_BYTES))[0]
+    except (OSError, BlobError) as e:
+        raise ConversionError("StorageFailed", f"{path.name} can't be kept: {e}", final=False) from e
+
+
+async def _pieces(file: BufferedReader) -> AsyncIterator[bytes]:
+    while piece := await asyncio.to_thread(file.read, _PIECE):
+        yield piece
+
+
 def within(listener: Listener, low: int, high: int) -> Listener:
     """For a part of the work: its 0 to 100 percent are `low` to `high` of the whole."""
 
@@ -89,7 +109,11 @@ def unasked() -> ConversionError:
 
 def read_plain_file(path: Path, max_bytes: int = _MAX_MADE_BYTES) -> bytes:
     """The content of a file that a worker, which isn't trusted, says it made: no link to something else."""
-    with os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
+    with _open_plain_file(path) as file:
         if os.fstat(file.fileno()).st_size > max_bytes:
             raise OSError(f"more than {max_bytes} bytes")
         return file.read()
+
+
+def _open_plain_file(path: Path) -> BufferedReader:
+    return os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb")

@@ -18,6 +18,9 @@ from litefleet_controller.convert.targets.interface import Targeted, TargetName
 from litefleet_controller.resources.recipe import Engine, Objective
 from litefleet_protocol.tensors import Postprocess, Preprocess, Signature
 
+MAX_EVALUATED = 2_000
+"""Samples of an evaluation set that are used: enough to tell 95% from 96.5% with three sigmas."""
+
 RecipeName = str
 """A file in resources/recipes."""
 SourceFormat = Literal["keras", "savedModel", "tflite"]

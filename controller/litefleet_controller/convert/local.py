@@ -9,7 +9,7 @@ import dataclasses
 import hashlib
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,6 +25,8 @@ from litefleet_controller.convert.cache import FrozenKey, RefusalEntry, VariantE
 from litefleet_controller.convert.choice import Choice
 from litefleet_controller.convert.eta import Courses, Kind
 from litefleet_controller.convert.gate import judge
+from litefleet_controller.convert.handover import within
+from litefleet_controller.convert.imagesets import DataField, ImageSets
 from litefleet_controller.convert.interface import (
     ConversionError,
     ConversionRequest,
@@ -53,6 +55,9 @@ from litefleet_controller.resources.recipe import Objective, Recipe, recipes
 
 log = structlog.get_logger(__name__)
 
+_DECODED_PERCENT = 5
+"""How much of a request folders of images are."""
+
 
 class LocalConverter:
     """Implements `interface.Converter`. Build it inside a running event loop."""
@@ -76,6 +81,7 @@ class LocalConverter:
         self._courses = Courses(work_dir / "cache" / "courses.json")
         self._pool = WorkerPool(work_dir / "scratch", limits or PoolLimits(), size=workers)
         self._rungs = Rungs(blobs, work_dir / "cache", self._pool, now)
+        self._images = ImageSets(blobs, work_dir / "cache", self._pool)
         self._acceleration = Acceleration(
             blobs, work_dir / "cache", self._pool, InstalledTools(os.environ) if tools is None else tools, now
         )
@@ -90,6 +96,7 @@ class LocalConverter:
 
         Raises: ConversionError.
         """
+        started = time.monotonic()
         toolchain = installed_toolchain(request.source_format)
         report = Report(
             progress,
@@ -98,7 +105,9 @@ class LocalConverter:
             self._now,
             all_of_them=request.objective is not None,
         )
-        work = _Work(request, toolchain, board_of(request), report, time.monotonic())
+        data = await self._images.ready(request, within(report.listener(""), 0, _DECODED_PERCENT))
+        request = data.request
+        work = _Work(request, toolchain, board_of(request), report, started, data.unusable)
         if request.objective is None:
             return await self._first(work)
         return await self._best(work, request.objective)
@@ -132,6 +141,8 @@ class LocalConverter:
         # A .tflite file may be quantized already; who looks at it knows.
         if recipes()[recipe].needs_calibration and request.calibration is None and request.source_format != "tflite":
             return Attempt(recipe, None, RefusedRung(recipe, "CalibrationMissing", CALIBRATION_MISSING.format(recipe)))
+        if (unusable := _unusable(recipe, work)) is not None:
+            return Attempt(recipe, None, unusable)
         try:
             engine = engine_toolchain(recipes()[recipe].engine)
         except RungError as e:
@@ -212,6 +223,18 @@ class _Work:
     board: Board
     report: Report
     started: float
+    unusable: Mapping[DataField, str]
+    """What is wrong with data sets that only some recipes need."""
+
+
+def _unusable(recipe: RecipeName, work: _Work) -> RefusedRung | None:
+    """Why a recipe that needs a data set can't be made, when that is a folder of images that is no good."""
+    how = recipes()[recipe]
+    if how.needs_calibration and "calibration" in work.unusable:
+        return RefusedRung(recipe, "CalibrationInvalid", work.unusable["calibration"])
+    if _training(work.request, how) is not None and "training" in work.unusable:
+        return RefusedRung(recipe, "TrainingInvalid", work.unusable["training"])
+    return None
 
 
 def _outcome(

@@ -2,9 +2,9 @@
 
 Two kinds: one has tensorflow loaded (0.6 GB, seconds to start), the other only the quantizer (0.2 GB). A worker that
 has tensorflow quantizes, too, when it is idle and no other is: importing the quantizer anew costs a second of CPU, as
-much as making four variants of a small model. A file that isn't ours is inspected in a process that did nothing before
-and does nothing after: what it does to the memory there befalls nobody else's model. At most `size` tasks run at a
-time, whatever their kind; the rest wait in the order they came.
+much as making four variants of a small model. A `.tflite` file or images that aren't ours are opened in a process that
+did nothing before and does nothing after: what they do to the memory there befalls nobody else's model. At most `size`
+tasks run at a time, whatever their kind; the rest wait in the order they came.
 """
 
 import asyncio
@@ -19,9 +19,12 @@ import structlog
 from litefleet_controller.convert.interface import ConversionError
 from litefleet_controller.convert.limits import PoolLimits
 from litefleet_controller.convert.process import WorkerProcess
-from litefleet_controller.convert.tasks import Freeze, Inspect, Task
+from litefleet_controller.convert.tasks import Decode, Freeze, Inspect, Task
 
 log = structlog.get_logger(__name__)
+
+_ALONE: frozenset[type[Task]] = frozenset({Inspect, Decode})
+"""Tasks whose file may break the process that opens it."""
 
 
 @dataclass(slots=True)
@@ -92,7 +95,7 @@ class WorkerPool:
 
     async def _take(self, kind: type[Task]) -> tuple[type[Task], WorkerProcess]:
         """A worker for `kind`, and the kind that it is kept as afterwards."""
-        for able in () if kind is Inspect else (kind, Freeze):
+        for able in () if kind in _ALONE else (kind, Freeze):
             if (worker := self._take_idle(able)) is not None:
                 return able, worker
         try:
@@ -119,7 +122,7 @@ class WorkerPool:
 
     def _give_back(self, kind: type[Task], worker: WorkerProcess) -> None:
         is_spent = worker.tasks >= self._limits.recycle_after or worker.rss_bytes() > self._limits.recycle_above_bytes
-        if self._is_closed or not worker.is_well or is_spent or kind is Inspect:
+        if self._is_closed or not worker.is_well or is_spent or kind in _ALONE:
             self._end(worker)
             return
         loop = asyncio.get_running_loop()

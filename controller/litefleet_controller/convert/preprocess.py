@@ -37,7 +37,7 @@ def prepare(x: NDArray[np.generic], spec: Preprocess, input_shape: Sequence[int]
     if spec.resize is not None:
         if images.ndim != 4:
             raise ShapeError(f"resize is for images (N, H, W) or (N, H, W, C), and x has the shape {x.shape}")
-        images = _resized(images, *spec.resize)
+        images = resized(images, *spec.resize)
     if spec.channels is not None and images.ndim == 4:
         images = _with_channels(images, spec.channels)
     result = images * np.float32(spec.scale) + np.float32(spec.offset)
@@ -63,8 +63,8 @@ def _with_channels(images: Floats, channels: int) -> Floats:
     raise ShapeError(f"x has {present} channels, and the pre-processing asks for {channels}")
 
 
-def _resized(images: Floats, height: int, width: int) -> Floats:
-    """Images (N, H, W, C) as (N, height, width, C)."""
+def resized(images: Floats, height: int, width: int) -> Floats:
+    """Float images (N, H, W, C) as (N, height, width, C), float32."""
     if images.shape[1:3] == (height, width):
         return images
     top, bottom, down = _neighbours(images.shape[1], height)

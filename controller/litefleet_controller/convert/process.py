@@ -28,6 +28,7 @@ from litefleet_controller.convert.tasks import (
     Accelerated,
     Built,
     Calibrated,
+    Decoded,
     Failed,
     Frozen,
     PrunedModel,
@@ -60,7 +61,7 @@ _OWN_FAULTS = frozenset({signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SI
 
 _STARTING = "starting"
 
-Done = Frozen | PrunedModel | Calibrated | Variant | Accelerated | Built | Refused
+Done = Frozen | Decoded | PrunedModel | Calibrated | Variant | Accelerated | Built | Refused
 
 
 def scrubbed_environment(environment: Mapping[str, str], scratch: Path) -> dict[str, str]:

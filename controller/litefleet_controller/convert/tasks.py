@@ -35,6 +35,7 @@ FROZEN_FILE = "frozen.tflite"
 ANSWERS_FILE = "answers.npz"
 RANGES_FILE = "ranges.json"
 EXAMINATION_FILE = "examination.json"
+DATA_FILE = "data.npz"
 COMPILED_FILE = "compiled.tflite"
 MODEL_FILE = "model.keras"
 
@@ -66,6 +67,17 @@ class Inspect(Struct, frozen=True, kw_only=True, tag="inspect"):
     metric: Metric = "accuracy"
     input_shape: tuple[int, ...] | None = None
     preprocess: Preprocess
+
+
+class Decode(Struct, frozen=True, kw_only=True, tag="decode"):
+    """Make DATA_FILE of a zip or tar with a folder of images."""
+
+    folder: str
+    archive: str
+    preprocess: Preprocess
+    labels: tuple[str, ...]
+    samples: int
+    """At most so many images, of all classes in turn."""
 
 
 class Prune(Struct, frozen=True, kw_only=True, tag="prune"):
@@ -164,6 +176,14 @@ class PrunedModel(Struct, frozen=True, kw_only=True, tag="pruned"):
     pruned: Pruned
 
 
+class Decoded(Struct, frozen=True, kw_only=True, tag="decoded"):
+    """A Decode is done."""
+
+    samples: int
+    of: int
+    """How many there would have been with more room."""
+
+
 class Calibrated(Struct, frozen=True, kw_only=True, tag="calibrated"):
     """A Calibrate is done."""
 
@@ -227,8 +247,10 @@ class Failed(Struct, frozen=True, kw_only=True, tag="failed"):
     hint: str = ""
 
 
-Task = Freeze | Inspect | Prune | Calibrate | Quantize | Accelerate | Build
-Reply = Containment | Stage | Frozen | PrunedModel | Calibrated | Variant | Accelerated | Built | Refused | Failed
+Task = Freeze | Inspect | Decode | Prune | Calibrate | Quantize | Accelerate | Build
+Reply = (
+    Containment | Stage | Frozen | Decoded | PrunedModel | Calibrated | Variant | Accelerated | Built | Refused | Failed
+)
 
 CALIBRATION_MISSING = "{} needs a calibration set, and the Model has none: set spec.calibration"
 

@@ -52,6 +52,23 @@ def installed_toolchain(source_format: SourceFormat) -> dict[str, str]:
     return versions | {"litefleet-convert": REVISION}
 
 
+def decoding_toolchain() -> dict[str, str]:
+    """Tool to version, of what makes arrays of images.
+
+    Raises:
+        ConversionError: `ToolMissing`.
+    """
+    versions, missing = _versions({name: (name,) for name in ("pillow", "numpy")})
+    if missing:
+        raise ConversionError(
+            "ToolMissing",
+            f"this controller can't decode images: {', '.join(missing)} isn't installed",
+            final=False,
+            hint="install litefleet-controller[convert]",
+        )
+    return versions | {"litefleet-convert": REVISION}
+
+
 def engine_toolchain(engine: Engine) -> dict[str, str]:
     """Tool to version, of what makes and proves an engine's variants beside the tools that froze the source.
 

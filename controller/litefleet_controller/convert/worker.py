@@ -22,6 +22,7 @@ from litefleet_controller.convert.tasks import (
     Accelerate,
     Build,
     Calibrate,
+    Decode,
     Failed,
     Freeze,
     Inspect,
@@ -88,6 +89,10 @@ def _done(task: Task, stage: Callable[[str, int], None]) -> Reply:  # noqa: PLR0
             from litefleet_controller.convert.foreign import inspect
 
             return inspect(task, stage)
+        case Decode():
+            from litefleet_controller.convert.decode import decode
+
+            return decode(task, stage)
         case Prune():
             from litefleet_controller.convert.pruning.prune import prune
 

@@ -6,16 +6,20 @@ process; nothing here unpacks anything.
 """
 
 import ast
+import itertools
+import tarfile
 import zipfile
+import zlib
 from pathlib import Path, PurePath
 from typing import IO
 
 from litefleet_controller.fleet.errors import UploadRefusedError
+from litefleet_controller.imagefolder import is_image
 
 HEAD_BYTES = 16
 """As many first bytes as `check_head` wants to see."""
-SERVED = (".keras", ".zip", ".tflite", ".npz")
-"""`.zip` is a packed SavedModel."""
+SERVED = (".keras", ".zip", ".tflite", ".npz", ".tar", ".tgz", ".tar.gz")
+"""`.zip` is a packed SavedModel or a folder of images, `.tar` and its like such a folder."""
 
 _ZIP = b"PK\x03\x04"
 _HDF5 = b"\x89HDF\r\n\x1a\n"
@@ -24,7 +28,10 @@ _H5_NAMES = (".h5", ".hdf5")
 _PICKLE_NAMES = (".pkl", ".pickle", ".joblib", ".pt", ".pth", ".ckpt")
 _FLATBUFFER = b"TFL3"
 _KERAS_MEMBERS = frozenset({"config.json", "metadata.json", "model.weights.h5"})
-_MAX_MEMBERS = 10_000
+_TARS = (".tar", ".tgz", ".tar.gz")
+_GZIP = b"\x1f\x8b"
+_MAX_MEMBERS = 200_000
+_TAR_LOOK = 100
 _MAX_HEADER = 64 * 1024
 _H5_HINT = 'open it where you trained it and save it again: model.save("model.keras")'
 _PICKLE_HINT = "a pickle runs code when it is read; save a model as .keras and data as .npz with plain number arrays"
@@ -36,7 +43,8 @@ def check_name(name: str) -> str:
     Raises:
         UploadRefusedError: `FormatForbidden` or `FormatMismatch`.
     """
-    suffix = PurePath(name).suffix.lower()
+    lower = name.lower()
+    suffix = next((tar for tar in _TARS if lower.endswith(tar)), PurePath(lower).suffix)
     if suffix in _H5_NAMES:
         raise _forbidden(f"{_short(name)} is an HDF5 file, which can hide code", _H5_HINT)
     if suffix in _PICKLE_NAMES:
@@ -44,9 +52,10 @@ def check_name(name: str) -> str:
     if suffix not in SERVED:
         raise UploadRefusedError(
             "FormatMismatch",
-            f"{_short(name)} is neither a model (.keras, .tflite, a SavedModel's folder) nor a data set (.npz)",
+            f"{_short(name)} is neither a model (.keras, .tflite, a SavedModel's folder) "
+            "nor a data set (.npz, a folder of images)",
             field="name",
-            hint="the file's name must end in .keras, .tflite, .zip (a packed SavedModel) or .npz",
+            hint=f"the file's name must end in {', '.join(SERVED)}",
         )
     return suffix
 
@@ -69,6 +78,9 @@ def check_head(name: str, head: bytes) -> None:
             raise UploadRefusedError(
                 "FormatMismatch", f"{_short(name)} is no .tflite file: it has {head[4:8]!r} and not b'TFL3' at byte 4"
             )
+    elif kind in _TARS:
+        if kind != ".tar" and not head.startswith(_GZIP):
+            raise UploadRefusedError("FormatMismatch", f"{_short(name)} begins with {head[:8].hex(' ')}, not as gzip")
     elif not head.startswith(_ZIP):
         raise UploadRefusedError(
             "FormatMismatch",
@@ -85,6 +97,9 @@ def check_archive(name: str, path: Path) -> None:
     suffix = check_name(name)
     if suffix == ".tflite":
         return
+    if suffix in _TARS:
+        _check_tar(name, path)
+        return
     try:
         with zipfile.ZipFile(path) as archive:
             members = archive.namelist()
@@ -92,7 +107,7 @@ def check_archive(name: str, path: Path) -> None:
             if suffix == ".keras":
                 _check_keras(name, members)
             elif suffix == ".zip":
-                _check_saved_model(name, members)
+                _check_folder(name, members)
             else:
                 _check_arrays(name, archive, members)
     except (zipfile.BadZipFile, EOFError, ValueError, NotImplementedError, RuntimeError, OSError) as e:
@@ -121,13 +136,28 @@ def _check_keras(name: str, members: list[str]) -> None:
         )
 
 
-def _check_saved_model(name: str, members: list[str]) -> None:
-    if "saved_model.pb" not in members:
+def _check_folder(name: str, members: list[str]) -> None:
+    if "saved_model.pb" not in members and not any(map(is_image, members)):
         raise UploadRefusedError(
             "FormatMismatch",
-            f"{_short(name)} is no packed SavedModel: it has no saved_model.pb at its top",
+            f"{_short(name)} is neither a packed SavedModel nor a folder of images: "
+            "it has no saved_model.pb at its top and no images",
             hint="push the folder itself: litefleet model push FOLDER",
         )
+
+
+def _check_tar(name: str, path: Path) -> None:
+    """Judge a tar by its first members: a whole one would have to be unpacked for that."""
+    try:
+        with tarfile.open(path, "r:*") as archive:
+            members = list(itertools.islice((m.name for m in archive), _TAR_LOOK))
+    except (tarfile.TarError, EOFError, OSError, ValueError, zlib.error) as e:
+        raise UploadRefusedError(
+            "FormatMismatch", f"{_short(name)} is cut off or damaged: {e}", hint="make or copy the file again"
+        ) from e
+    _check_members(name, members)
+    if not any(map(is_image, members)):
+        raise UploadRefusedError("FormatMismatch", f"{_short(name)} has no images in it, not among its first members")
 
 
 def _check_arrays(name: str, archive: zipfile.ZipFile, members: list[str]) -> None:

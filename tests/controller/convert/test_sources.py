@@ -3,13 +3,15 @@
 import io
 import random
 import re
-from collections.abc import AsyncIterator
+import zipfile
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 import pytest_asyncio
+from PIL import Image
 
 from litefleet_controller.convert import toolchain
 from litefleet_controller.convert.interface import ConversionError, Measure, ParityLimits, Progress, RecipeName
@@ -154,6 +156,67 @@ async def test_saved_variables_that_are_damaged_are_refused(bench: Bench) -> Non
     with pytest.raises(ConversionError) as refused:
         await bench.converter.convert(request, ignore)
     assert (refused.value.code, refused.value.final) == ("FormatMismatch", True)
+
+
+# --- folders of images -------------------------------------------------------------------------------------------
+
+
+def as_images(npz: bytes, limit: int, folders: Sequence[str], **more: bytes) -> bytes:
+    """The data set as a zip of PNG files in class folders."""
+    with np.load(io.BytesIO(npz)) as data:
+        x, y = data["x"][:limit].astype(np.uint8), data["y"][:limit]
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        for number, (pixels, c) in enumerate(zip(x, y, strict=True)):
+            image = io.BytesIO()
+            Image.fromarray(pixels).save(image, "png")
+            archive.writestr(f"{folders[c]}/{number:04}.png", image.getvalue())
+        for name, data in more.items():
+            archive.writestr(name, data)
+    return file.getvalue()
+
+
+async def test_a_folder_of_images_is_worth_what_its_arrays_are(bench: Bench) -> None:
+    evaluation = bench.workshop.read("evaluation.npz")
+    plain = await bench.make("int8")
+    images = await bench.blobs.put(as_images(evaluation, 10_000, "0123456789"))
+    made = await bench.make("int8", evaluation=images)
+    assert (made.evaluated, made.accuracy, made.agreement) == (plain.evaluated, plain.accuracy, plain.agreement)
+    assert made.source_accuracy == plain.source_accuracy
+
+
+async def test_folders_are_numbered_as_the_labels_that_name_them(bench: Bench) -> None:
+    words = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+    evaluation = bench.workshop.read("evaluation.npz")
+    images = await bench.blobs.put(as_images(evaluation, 200, words))
+    named = await bench.make("float32", evaluation=images, postprocess=Postprocess(labels=words))
+    assert named.source_accuracy >= 0.95
+    by_order = await bench.make("float32", evaluation=images, limits=ParityLimits(0.9, 1))
+    assert by_order.source_accuracy < 0.5
+
+
+async def test_a_broken_image_is_named(bench: Bench) -> None:
+    evaluation = bench.workshop.read("evaluation.npz")
+    images = await bench.blobs.put(as_images(evaluation, 50, "0123456789", **{"3/broken.png": b"\x89PNG broken"}))
+    refused = await bench.refusal("float32", evaluation=images)
+    assert (refused.code, refused.final) == ("EvaluationInvalid", True)
+    assert "'3/broken.png' can't be decoded" in str(refused)
+    outcome = await bench.converter.convert(replace(await bench.request("int8", "float32"), calibration=images), ignore)
+    assert [(r.recipe, r.code) for r in outcome.refused] == [("int8", "CalibrationInvalid")]
+    assert "'3/broken.png'" in outcome.refused[0].message
+    assert outcome.made is not None
+    assert outcome.made.recipe == "float32"
+
+
+async def test_a_class_too_few_is_said_where_order_would_number_them(bench: Bench) -> None:
+    evaluation = bench.workshop.read("evaluation.npz")
+    with np.load(io.BytesIO(evaluation)) as data:
+        x, y = data["x"][data["y"] < 9], data["y"][data["y"] < 9]
+    file = io.BytesIO()
+    np.savez(file, x=x, y=y)
+    images = await bench.blobs.put(as_images(file.getvalue(), 100, "abcdefghi"))
+    refused = await bench.refusal("float32", evaluation=images)
+    assert "9 class folders, and the model tells 10 classes apart" in str(refused)
 
 
 # --- .tflite -----------------------------------------------------------------------------------------------------

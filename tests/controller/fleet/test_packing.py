@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from litefleet_controller.fleet.errors import UploadRefusedError
-from litefleet_controller.fleet.packing import pack_saved_model
+from litefleet_controller.fleet.packing import pack_folder
 
 FILES = {
     "saved_model.pb": b"graph",
@@ -29,7 +29,7 @@ def folder(where: Path, files: dict[str, bytes] = FILES) -> Path:
 
 def packed(where: Path) -> bytes:
     file = io.BytesIO()
-    pack_saved_model(where, file)
+    pack_folder(where, file)
     return file.getvalue()
 
 
@@ -65,8 +65,32 @@ def test_a_symbolic_link_is_refused_by_its_name(tmp_path: Path, link: str) -> No
     assert refused.value.code == "ArchiveUnsafe"
 
 
-def test_a_folder_without_a_graph_is_no_saved_model(tmp_path: Path) -> None:
-    with pytest.raises(UploadRefusedError, match=r"without saved_model\.pb") as refused:
+IMAGES = {"cat/1.jpg": b"a", "cat/2.JPG": b"b", "dog/1.png": b"c", "dog/old/2.webp": b"d"}
+
+
+def test_all_images_of_a_folder_are_packed_and_counted(tmp_path: Path) -> None:
+    more = {
+        "cat/.DS_Store": b"x",
+        "cat/Thumbs.db": b"x",
+        ".git/x.png": b"x",
+        "__MACOSX/cat/1.jpg": b"x",
+        "LICENSE": b"x",
+    }
+    file = io.BytesIO()
+    assert pack_folder(folder(tmp_path, IMAGES | more), file) == {"cat": 2, "dog": 2}
+    with zipfile.ZipFile(file) as archive:
+        assert {name: archive.read(name) for name in archive.namelist()} == IMAGES
+    assert packed(folder(tmp_path / "again", IMAGES)) == file.getvalue()
+
+
+def test_a_link_among_images_is_refused_by_its_name(tmp_path: Path) -> None:
+    (folder(tmp_path, IMAGES) / "cat" / "3.jpg").symlink_to("/etc/passwd")
+    with pytest.raises(UploadRefusedError, match=r"cat/3\.jpg"):
+        packed(tmp_path)
+
+
+def test_a_folder_with_neither_a_graph_nor_images_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UploadRefusedError, match=r"neither saved_model\.pb nor images") as refused:
         packed(tmp_path)
     assert refused.value.code == "FormatMismatch"
     assert "model.export" in refused.value.hint

@@ -1,6 +1,8 @@
+import gzip
 import io
 import os
 import pickle
+import tarfile
 import zipfile
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -57,11 +59,35 @@ def uploads(blobs: DirectoryBlobs, scratch: Path) -> Uploads:
 
 
 SAVED = archive(**{"saved_model.pb": b"\x08\x01", "variables/variables.index": b"i"})
+IMAGES = archive(**{"cat/1.jpg": b"\xff\xd8", "dog/1.png": b"\x89PNG"})
+
+
+def tar(mode: str, **members: bytes) -> bytes:
+    file = io.BytesIO()
+    with tarfile.open(fileobj=file, mode=mode) as made:
+        for name, data in members.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            made.addfile(member, io.BytesIO(data))
+    return file.getvalue()
+
+
+PHOTOS = {"photos/cat/1.jpg": b"\xff\xd8" + os.urandom(3000), "photos/dog/1.jpg": b"\xff\xd8"}
 LITE = b"\x20\x00\x00\x00TFL3" + bytes(100)
 
 
 @pytest.mark.parametrize(
-    ("name", "data"), [("digits.npz", DATA), ("digits.KERAS", KERAS), ("digits.zip", SAVED), ("digits.tflite", LITE)]
+    ("name", "data"),
+    [
+        ("digits.npz", DATA),
+        ("digits.KERAS", KERAS),
+        ("digits.zip", SAVED),
+        ("digits.tflite", LITE),
+        ("pets.zip", IMAGES),
+        ("pets.tar", tar("w", **PHOTOS)),
+        ("pets.tgz", tar("w:gz", **PHOTOS)),
+        ("pets.tar.gz", tar("w:gz", **PHOTOS)),
+    ],
 )
 async def test_a_sound_file_is_stored_under_its_hash(
     uploads: Uploads, blobs: DirectoryBlobs, name: str, data: bytes
@@ -109,6 +135,12 @@ BAD = {
     "a header that is code": ("a.npz", archive(**{"x.npy": b"\x93NUMPY\x01\x00\x09\x00__import__"}), "FormatMismatch"),
     "a member outside": ("a.npz", archive(**{"../x.npy": b""}), "ArchiveUnsafe"),
     "an absolute member": ("a.keras", archive(**{"/etc/x": b""}), "ArchiveUnsafe"),
+    "a tar that is none": ("a.tar", bytes(1000), "FormatMismatch"),
+    "a tar without gzip": ("a.tar.gz", tar("w", **PHOTOS), "FormatMismatch"),
+    "a cut tar": ("a.tgz", tar("w:gz", **PHOTOS)[:60], "FormatMismatch"),
+    "a tar without images": ("a.tar", tar("w", readme=b"hello"), "FormatMismatch"),
+    "a tar with a member outside": ("a.tar", tar("w", **{"../cat/1.jpg": b"x"}), "ArchiveUnsafe"),
+    "a gzip file": ("a.gz", gzip.compress(b"x"), "FormatMismatch"),
     "too much": ("a.npz", b"PK\x03\x04" + bytes(1_000_000), "TooLarge"),
 }
 
