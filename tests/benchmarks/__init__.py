@@ -5,6 +5,7 @@ A figure that misses its goal is reported as missed, never left out.
 
 from tests.benchmarks.converting import converting
 from tests.benchmarks.delivering import delivering
+from tests.benchmarks.engines import engines
 from tests.benchmarks.footprint import footprint
 from tests.benchmarks.ingesting import ingesting
 from tests.benchmarks.listing import listing
@@ -26,4 +27,5 @@ BENCHMARKS: dict[str, Measure] = {
     "telemetry": telemetry,
     "swapping": swapping,
     "footprint": footprint,
+    "engines": engines,
 }

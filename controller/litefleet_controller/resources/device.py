@@ -58,7 +58,8 @@ class Limits(Part):
     max_memory_bytes: int | None = Field(
         default=None,
         ge=1,
-        description="Resident memory of the agent while it serves the model: about 64 MB without one, on top of which "
+        description="Resident memory of the agent while it serves the model: about 64 MB without one (85 with ONNX "
+        "Runtime, 115 with OpenVINO), on top of which "
         "come the file and the activations (checked at conversion), and the version before while it is kept ready.",
     )
     max_latency_ms: float | None = Field(
