@@ -160,7 +160,7 @@ def _reason(
         case "accuracy":
             said = (
                 f"{picked.recipe} answers best {among}, or as well as the best within {_SAME_ACCURACY:.1%}: {quality} "
-                f"{picked.accuracy:.3f}, {picked.size} bytes"
+                f"{picked.accuracy:.3f}, {picked.size} bytes{_among_equals(picked, candidates, timed)}"
             )
         case "latency" if timed.place == "Nowhere":
             has_hints = any(c.hint_ms is not None for c in candidates)
@@ -170,12 +170,26 @@ def _reason(
                 f"{picked.recipe}, {picked.size} bytes"
             )
         case "latency":
-            where = "on the class's boards" if timed.place == "Boards" else "on this machine, which is only a hint"
             said = (
                 f"{picked.recipe} is the fastest {among}, or as fast within {_SAME_LATENCY - 1:.0%} and smaller: "
-                f"{timed.of(picked):.3g} ms {where}{_unknown(candidates, timed)}"
+                f"{timed.of(picked):.3g} ms {_where(timed)}{_unknown(candidates, timed)}"
             )
     return said
+
+
+def _where(timed: _Timed) -> str:
+    return "on the class's boards" if timed.place == "Boards" else "on this machine, which is only a hint"
+
+
+def _among_equals(picked: Candidate, candidates: Sequence[Candidate], timed: _Timed) -> str:
+    """What decided among those that answer as well as the picked one."""
+    best_accuracy = max(c.accuracy for c in candidates)
+    equals = [c for c in candidates if best_accuracy - c.accuracy <= _SAME_ACCURACY]
+    if len(equals) == 1 or timed.place == "Nowhere" or timed.of(picked) == math.inf:
+        return ""
+    if picked.size == min(c.size for c in equals):
+        return ""
+    return f"; of the {len(equals)} as good the fastest: {timed.of(picked):.3g} ms {_where(timed)}"
 
 
 def _unknown(candidates: Sequence[Candidate], timed: _Timed) -> str:

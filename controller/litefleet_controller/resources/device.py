@@ -125,7 +125,8 @@ class DeviceClassSpec(Part):
     def _objective_of_auto(cls, objective: Objective | None, info: ValidationInfo) -> Objective | None:
         if objective is not None and info.data.get("variants", [AUTO]) != [AUTO]:
             raise FieldError(
-                "Invalid", f"only variants: [{AUTO}] has an objective; a ladder's order says what is better already"
+                "Invalid",
+                f"only variants: [{AUTO}] has an objective: leave it out, a ladder's order says what is better already",
             )
         return objective
 

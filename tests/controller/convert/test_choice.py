@@ -79,6 +79,12 @@ def test_what_is_beaten_in_everything_is_off_the_front() -> None:
     }
 
 
+def test_the_faster_of_two_that_answer_as_well_is_taken_and_that_is_said() -> None:
+    choice = choose([FLOAT32, replace(FLOAT16, board_ms=50.0)], "accuracy")
+    assert choice.recipe == "float32"
+    assert choice.reason.endswith("of the 2 as good the fastest: 40 ms on the class's boards")
+
+
 def test_what_is_no_classifier_is_compared_by_its_closeness_and_called_so() -> None:
     assert "closeness 0.979" in choose(ALL, "accuracy", quality="closeness").reason
 

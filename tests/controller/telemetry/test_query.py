@@ -164,3 +164,22 @@ async def test_a_question_about_time_uses_the_index(database: Database) -> None:
             "WHERE namespace = 'default' AND slot = 'digits' AND received_at >= '2026-03-01'"
         )
         assert "ix_telemetry_windows_namespace_slot_received" in str(plan.all())
+
+
+async def test_latencies_are_told_apart_by_artifact_the_one_that_reported_last_first(database: Database) -> None:
+    other = "sha256:" + "b" * 64
+    slow = HistogramBuilder()
+    slow.add(80.0)
+    await store(
+        database,
+        row(window(1), "a"),
+        row(window(1), "b"),
+        row(window(2, artifact=other, latency_ms=slow.freeze(), count=1), "a"),
+        row(window(3, artifact="sha256:" + "c" * 64), "d", "jetson"),
+        row(window(4, artifact="sha256:" + "e" * 64, slot="faces"), "a"),
+        row(window(5, artifact="sha256:" + "f" * 64, count=0, latency_ms=HistogramBuilder().freeze()), "a"),
+    )
+    newest, before = await SqlTelemetry(database.sessions).latencies("default", "digits", "rpi-4")
+    assert (newest.artifact, newest.devices, newest.latency_ms.count) == (other, 1, 1)
+    assert newest.latency_ms.quantile(0.5) == pytest.approx(80.0, rel=0.01)
+    assert (before.devices, before.latency_ms.count) == (2, 40)

@@ -25,6 +25,6 @@ def shown_latency(latency: Json | None) -> str:
 
 
 def candidate_verdict(c: Json) -> str:
-    """A verdict as a sentence of the table, with a capital."""
+    """A verdict as a sentence of the table: with a capital, but where it begins with a recipe's name."""
     said = verdict(c)
-    return said[:1].upper() + said[1:] if not said.startswith(c["recipe"]) else said
+    return said if c["verdict"] == "Dominated" else said[:1].upper() + said[1:]
