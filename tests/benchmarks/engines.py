@@ -13,7 +13,7 @@ from tests.agent.runtime.kits import files
 from tests.figures import Figure, Run
 
 _TIMES = 7
-_GOALS = {RuntimeName.OPENVINO: 2.25, RuntimeName.ONNXRUNTIME: 1.5}
+_GOALS = {RuntimeName.OPENVINO: 2.0, RuntimeName.ONNXRUNTIME: 1.5}
 
 _PROGRAM = """
 import hashlib, json, sys

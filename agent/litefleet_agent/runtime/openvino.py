@@ -1,11 +1,11 @@
 """OpenVINO: the only importer of openvino on the board. Reads its IR, `model.xml` with `model.bin` beside it."""
 
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import openvino
 from numpy.typing import NDArray
 
 from litefleet_agent.health import rss_bytes
@@ -22,6 +22,18 @@ from litefleet_agent.runtime.interface import (
 from litefleet_agent.runtime.quantization import dequantized, quantized
 from litefleet_protocol.codes import Code
 from litefleet_protocol.tensors import Signature, TensorSpec
+
+_CONVERTER = "openvino.tools.ovc"
+if "openvino" in sys.modules:
+    import openvino
+else:
+    # OpenVINO imports its converter where it is installed, and with it 16 MiB and what reports home who converts. A
+    # board needs neither; None stands for a module that isn't there.
+    sys.modules[_CONVERTER] = None  # type: ignore[assignment]
+    try:
+        import openvino
+    finally:
+        del sys.modules[_CONVERTER]
 
 CPU = "CPU"
 

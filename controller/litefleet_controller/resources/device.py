@@ -59,7 +59,7 @@ class Limits(Part):
         default=None,
         ge=1,
         description="Resident memory of the agent while it serves the model: about 64 MB without one (85 with ONNX "
-        "Runtime, 115 with OpenVINO), on top of which "
+        "Runtime, 105 with OpenVINO), on top of which "
         "come the file and the activations (checked at conversion), and the version before while it is kept ready.",
     )
     max_latency_ms: float | None = Field(

@@ -26,7 +26,7 @@ Files = dict[str, bytes]
 
 def files(engine: str, name: str) -> Files:
     """`a` and `b`: softmax(W x); `nan`: always NaN; `wide`: five classes; `image`: [1, 2, 3, 3], its channels' means,
-    softmax; `hang` ([1, 4] to [1, 4]): never returns; `huge` (the same): by way of 1.6 GB.
+    softmax; `pair`: also the largest input, [1, 1]; `hang` ([1, 4] to [1, 4]): never returns; `huge` (the same): by way of 1.6 GB.
     """
     if engine == RuntimeName.LITERT:
         return {"model.tflite": (DATA / _TFLITE.get(name, f"{name}.tflite")).read_bytes()}
@@ -64,6 +64,11 @@ def _onnx(name: str) -> bytes:
     if name == "image":
         nodes = [helper.make_node("ReduceMean", ["x"], ["means"], axes=[1, 2], keepdims=0), _softmax("means")]
         return _model(nodes, [], [1, 2, 3, 3], 3)
+    if name == "pair":
+        weights = numpy_helper.from_array(WEIGHTS["a"].T.copy(), "w")
+        largest = helper.make_node("ReduceMax", ["x"], ["largest"], axes=[1], keepdims=1)
+        nodes = [helper.make_node("MatMul", ["x", "w"], ["y"]), _softmax("y"), largest]
+        return _model(nodes, [weights], [1, 4], 3, helper.make_tensor_value_info("largest", TensorProto.FLOAT, [1, 1]))
     if name == "hang":
         return _hang()
     if name == "huge":
@@ -116,10 +121,16 @@ def _hang() -> bytes:
     return _model([helper.make_node("Loop", ["times", "true", "x"], ["z"], body=body)], constants, [1, 4], 4)
 
 
-def _model(nodes: list[onnx.NodeProto], constants: list[TensorProto], shape: list[int], classes: int) -> bytes:
+def _model(
+    nodes: list[onnx.NodeProto],
+    constants: list[TensorProto],
+    shape: list[int],
+    classes: int,
+    *more: onnx.ValueInfoProto,
+) -> bytes:
     x = helper.make_tensor_value_info("x", TensorProto.FLOAT, shape)
     z = helper.make_tensor_value_info("z", TensorProto.FLOAT, [1, classes])
-    graph = helper.make_graph(nodes, "model", [x], [z], constants)
+    graph = helper.make_graph(nodes, "model", [x], [z, *more], constants)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)])
     model.ir_version = 8
     return model.SerializeToString()

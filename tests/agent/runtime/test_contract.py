@@ -16,7 +16,7 @@ from litefleet_agent.trial import try_out
 from litefleet_agent.verdict import TrialLimits
 from litefleet_protocol.runtimes import MODEL_FILES, RuntimeName
 from litefleet_protocol.tensors import Postprocess, Preprocess, Signature, TensorSpec
-from tests.agent.artifacts import FLOAT_SIGNATURE, WIDE_SIGNATURE, make, npz
+from tests.agent.artifacts import WIDE_SIGNATURE, make, npz
 from tests.agent.runtime.kits import WEIGHTS, files, golden, load, softmax
 from tests.agent.test_check import put
 from tests.agent.test_swap import put as install
@@ -179,4 +179,16 @@ def test_images_are_taken_as_the_source_takes_them(tmp_path, key, engine):
     image = np.zeros((2, 3, 3), np.uint8)
     image[..., 1] = 9
     np.testing.assert_allclose(hot.infer(image).outputs[0], softmax(np.array([[0, 9, 0]], np.float32)), atol=1e-5)
-    assert FLOAT_SIGNATURE != IMAGE_SIGNATURE
+
+
+@others
+def test_several_outputs_come_in_the_order_of_the_signature_in_the_trial_as_inside(tmp_path, key, engine):
+    inside = load(engine, files(engine, "pair"), tmp_path / "inside")
+    assert [s.shape for s in inside.signature.outputs] == [(1, 3), (1, 1)]
+    made = make(key, files(engine, "pair"), None, signature=inside.signature, runtime=engine)
+    _, trial = try_out(put(tmp_path, made), made.manifest.signature, LIMITS)
+    x = np.array([[1, 0, 3, 0]], np.float32)
+    for model in (inside, trial):
+        probabilities, largest = model.infer([x])
+        np.testing.assert_allclose(probabilities, softmax(x @ WEIGHTS["a"].T), atol=1e-6)
+        assert largest.tolist() == [[3.0]]

@@ -71,3 +71,13 @@ def test_an_agent_imports_no_engine_before_a_model_needs_it():
     )
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_openvinos_converter_and_its_telemetry_are_not_loaded_on_boards_and_can_be_by_others():
+    code = (
+        "import sys; from litefleet_agent.runtime.engines import runtime; runtime('openvino');"
+        "print([n for n in sys.modules if 'telemetry' in n or 'ovc' in n]);"
+        "from openvino.tools.ovc import convert_model"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert done.stdout.strip() == "[]"
