@@ -10,6 +10,7 @@ from tests.benchmarks.footprint import footprint
 from tests.benchmarks.ingesting import ingesting
 from tests.benchmarks.listing import listing
 from tests.benchmarks.looping import looping
+from tests.benchmarks.outside import outside
 from tests.benchmarks.starting import starting
 from tests.benchmarks.swapping import swapping
 from tests.benchmarks.telemetry import telemetry
@@ -21,6 +22,7 @@ BENCHMARKS: dict[str, Measure] = {
     "listing": listing,
     "watching": watching,
     "converting": converting,
+    "outside": outside,
     "looping": looping,
     "ingesting": ingesting,
     "delivering": delivering,

@@ -78,6 +78,19 @@ def with_signature(data: bytes, input_name: str, output_names: tuple[str, ...]) 
     return serialize(model)
 
 
+def with_unique_names(data: bytes) -> bytes:
+    """The same model, no two of whose tensors have one name in any of its graphs: the quantizer needs that."""
+    model = parse(data)
+    names = Counter(tensor.name for graph in model.subgraphs for tensor in graph.tensors)
+    if max(names.values(), default=0) < 2:
+        return data
+    for number, graph in enumerate(model.subgraphs):
+        for index, tensor in enumerate(graph.tensors):
+            if names[tensor.name] > 1:
+                tensor.name = (tensor.name or b"") + f"/{number}.{index}".encode()
+    return serialize(model)
+
+
 def _named(name: str, index: int) -> Any:
     entry = schema.TensorMapT()
     entry.name = name
@@ -125,14 +138,15 @@ def check_operators(model: Any) -> None:
     Raises:
         ConversionError: `UnsupportedOp`, for custom and Flex operators in any graph.
     """
-    for code in model.operatorCodes or ():
-        if code.customCode:
-            raise ConversionError(
-                "UnsupportedOp",
-                f"the model needs the operator {code.customCode.decode(errors='replace')}, which LiteRT doesn't have",
-                final=True,
-                hint="replace the layer it comes from with one that LiteRT supports",
-            )
+    custom = sorted({c.customCode.decode(errors="replace")[:60] for c in model.operatorCodes or () if c.customCode})
+    if custom:
+        named = f"operator {custom[0]}" if len(custom) == 1 else f"operators {', '.join(custom[:8])}"
+        raise ConversionError(
+            "UnsupportedOp",
+            f"the model needs the {named}, which LiteRT doesn't have",
+            final=True,
+            hint="replace the layer it comes from with one that LiteRT supports",
+        )
 
 
 def arena_bytes(model: Any) -> int:

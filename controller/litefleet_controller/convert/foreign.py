@@ -18,7 +18,7 @@ from litefleet_controller.convert.edges import Edge, check_outputs, input_shape,
 from litefleet_controller.convert.engines.interface import run
 from litefleet_controller.convert.engines.litert import LiteRTRunner
 from litefleet_controller.convert.fixing import fixed, load
-from litefleet_controller.convert.flatbuffer import parse, with_inlined_buffers, with_signature
+from litefleet_controller.convert.flatbuffer import parse, with_inlined_buffers, with_signature, with_unique_names
 from litefleet_controller.convert.interface import ConversionError
 from litefleet_controller.convert.precision import recipe_of, type_name
 from litefleet_controller.convert.structure import read_model
@@ -49,7 +49,7 @@ def inspect(task: Inspect, stage: Callable[[str, int], None]) -> Frozen:
     names = names_of(made)
     classes = check_outputs(_shaped(made, parse(data)), task.metric)
     if recipe == "float32":
-        data = with_signature(data, "input", names)
+        data = with_signature(with_unique_names(data), "input", names)
     (folder / FROZEN_FILE).write_bytes(data)
     try:
         runner = LiteRTRunner(folder / FROZEN_FILE)

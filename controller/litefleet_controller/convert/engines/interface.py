@@ -123,5 +123,7 @@ def run(runner: Runner, x: Floats, tick: Tick = lambda _: None) -> list[Floats]:
 
 
 def first_line(error: Exception) -> str:
-    """What an engine says, without the rest of its story."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:240]
+    """What an engine says, without the rest of its story, and without the place in its source that it begins with."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    told = [line for line in lines if not line.startswith("Exception from ")]
+    return (told or lines or [type(error).__name__])[0][:240]
