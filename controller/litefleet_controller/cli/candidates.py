@@ -27,6 +27,22 @@ def report_lines(report: Json) -> Iterator[str]:
             yield f"{entry['deviceClass']}: {entry['recipe']}, the first of its ladder that holds its limits"
         yield from candidate_table(entry["candidates"])
         yield from entry["notes"]
+        if (measured := entry["measured"]) and measured["count"]:
+            yield since(measured)
+
+
+def since(measured: Json) -> str:
+    """What boards have measured with a version since it was decided."""
+    ms = measured["latencyMs"]
+    return (
+        f"boards have run this version {measured['count']:,} times since ({_boards(measured['devices'])}): median "
+        f"{number(ms['p50'])} ms, 99th percentile {number(ms['p99'])} ms, {percent(measured['errorRate'], 2)} errors; "
+        "the next version's choice takes that into account, this one's stays"
+    )
+
+
+def _boards(count: int) -> str:
+    return "1 board" if count == 1 else f"{count} boards"
 
 
 def candidate_lines(entry: Json) -> Iterator[str]:

@@ -74,8 +74,16 @@ def _row(entry: Json, now: datetime) -> tuple[str, ...]:
         (entry.get("stage") or "") if converting else "",
         f"{entry.get('percent', 0)}%" if converting else "",
         left(entry, now),
-        (entry.get("variant") or {}).get("recipe", "") if entry["state"] == "Ready" else entry.get("code", ""),
+        _result(entry),
     )
+
+
+def _result(entry: Json) -> str:
+    if entry["state"] != "Ready":
+        return str(entry.get("code", ""))
+    recipe = str((entry.get("variant") or {}).get("recipe", ""))
+    choice = entry.get("choice")
+    return f"{recipe}, picked for {choice['objective']}" if choice else recipe
 
 
 def _printed(session: Session, name: str, *, watch: bool) -> tuple[str, str]:

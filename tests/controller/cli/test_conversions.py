@@ -41,6 +41,12 @@ def test_a_page_has_a_line_for_each_class() -> None:
     ]
 
 
+def test_a_variant_that_measurement_picked_says_what_for() -> None:
+    picked = {"deviceClass": "cam", "state": "Ready", "variant": {"recipe": "int8"}, "choice": {"objective": "size"}}
+    lines = page({"metadata": {"name": "digits-v1"}, "status": {"classes": [picked]}}, NOW)
+    assert lines[-1].endswith("int8, picked for size")
+
+
 def test_a_model_is_asked_for_its_newest_version_and_watched_until_it_is_decided(shell: Shell) -> None:
     shell.ok("apply", "-f", shell.write("model.yaml", manifest("Model", "digits", SPEC)))
     assert "no version was made yet" in shell.ok("model", "status", "digits")

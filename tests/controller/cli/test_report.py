@@ -2,6 +2,7 @@
 
 import json
 import re
+from datetime import UTC, datetime
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,9 @@ from litefleet_controller.cli.report.page import page
 from litefleet_controller.cli.report.plots import layer_bars
 from litefleet_controller.cli.report.scatter import front_of
 from litefleet_controller.resources.meta import API_VERSION
+from litefleet_controller.telemetry.rows import insert_windows, row_of
+from litefleet_protocol.histogram import HistogramBuilder
+from litefleet_protocol.messages import TelemetryWindow
 from tests.controller.cli.conftest import Shell
 
 DIGEST = "sha256:" + "a" * 64
@@ -192,6 +196,33 @@ def test_a_model_that_is_no_classifier_has_its_numbers_drawn_instead(shell: Shel
     assert "Size against agreement. A star" in words
     assert "From 0 to 200 with the source; 25.00% of the variant's would have to move to another bar" in words
     assert "Against the source" not in words
+
+
+def test_what_boards_measured_since_is_said_with_what_it_changes(shell: Shell, pets: str) -> None:
+    latency = HistogramBuilder()
+    for _ in range(200):
+        latency.add(12.5)
+    window = TelemetryWindow(
+        boot_id="b", sequence=1, slot="pets", artifact=DIGEST, version="pets-v1", started=0.0, seconds=60.0, count=200,
+        errors=0, dropped=0, latency_ms=latency.freeze(), confidence=latency.freeze(), classes={}, rss_bytes=None,
+        temperature_c=None, longest_gap_ms=1.0,
+    )  # fmt: skip
+    row = row_of(
+        window, device="pi-1", namespace=shell.namespace, device_class="pi", rollout=None,
+        received_at=datetime.now(UTC), clock_untrusted=False,
+    )  # fmt: skip
+
+    async def store() -> None:
+        async with shell.controller.database.writing() as session:
+            await insert_windows(session, [row])
+
+    shell.controller.run(store())
+    said = "200 times since (1 board): median 12."
+    assert f"boards have run this version {said}" in shell.ok("model", "report", "pets:1")
+    report = json.loads(shell.ok("model", "report", "pets:1", "-o", "json"))
+    words = " ".join(Page(page(report)).text.split())
+    assert f"Boards have run this version {said}" in words
+    assert "the next version's choice takes that into account, this one's stays." in words
 
 
 def test_a_version_whose_examinations_are_gone_still_has_its_figures(shell: Shell, pets: str) -> None:

@@ -5,8 +5,8 @@ from importlib.resources import files
 from typing import Any
 from xml.etree.ElementTree import Element
 
-from litefleet_controller.cli.candidates import ordered
-from litefleet_controller.cli.printing import number, percent, size
+from litefleet_controller.cli.candidates import ordered, since
+from litefleet_controller.cli.printing import percent, size
 from litefleet_controller.cli.report.answers import variant_sections
 from litefleet_controller.cli.report.markup import Child, document, el
 from litefleet_controller.cli.report.scatter import front_of, quality_of, scatter
@@ -110,13 +110,8 @@ def _measured(entry: Json) -> Element | None:
     m = entry["measured"]
     if not m or not m["count"]:
         return None
-    ms = m["latencyMs"]
-    return el(
-        "p",
-        f"Boards have run this version {m['count']:,} times since ({m['devices']} boards): median "
-        f"{number(ms['p50'])} ms, 99th percentile {number(ms['p99'])} ms, {percent(m['errorRate'], 2)} errors. The "
-        "next version's choice takes that into account; this one's stays.",
-    )
+    said = since(m)
+    return el("p", f"{said[:1].upper()}{said[1:]}.")
 
 
 def _table(name: str, candidates: list[Json]) -> Element:
