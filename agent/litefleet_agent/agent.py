@@ -220,7 +220,9 @@ class Agent:
                 if isinstance(item, ev.Connected):
                     heap.give_back()  # what TLS and the client took while they came up: 5 MiB
                     self._parts.uplink.reconnected()
-                    self._parts.survey.start()
+                    # What one process at a time may open is left alone where a model may be about to need it.
+                    serves = any(slot.current is not None for slot in self._state.slots.values())
+                    self._parts.survey.start(leave_closed=serves)
                 self._advance(item)
 
     def _incoming(self, message: Incoming) -> None:
@@ -409,7 +411,7 @@ class Agent:
         return ev.Verified(slot, ticket, manifest.version)
 
     def _check(self, slot: str, ticket: int, digest: str) -> Ready | ev.Event:
-        verdict, generation = self._parts.builder.try_out(digest)
+        verdict, generation = self._parts.builder.try_out(digest, self.place(slot).hot.wait_pause)
         if generation is None:
             return ev.StepFailed(slot, ticket, verdict.code, verdict.message)
         log.info("checked", slot=slot, artifact=digest, samples=verdict.samples, worst=verdict.worst)

@@ -23,7 +23,6 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from litefleet_agent.errors import AgentError
 from litefleet_agent.fileio import Disk
 from litefleet_agent.lifeline import die_with_parent
 from litefleet_agent.slots import ArtifactFolder
@@ -84,30 +83,12 @@ def _lift_cpu_limit() -> None:
 
 def _check(directory: Path, threads: int, accelerator: str) -> tuple[Verdict, "EngineModel | None"]:
     # Imported under the limits, and only here: they are most of what this process costs.
-    from litefleet_agent.golden import compare, golden_of, warm_up
+    from litefleet_agent.proving import prove
     from litefleet_agent.runtime.engines import runtime
-    from litefleet_agent.runtime.loading import load_artifact
 
     folder = ArtifactFolder(Disk(), directory)
     manifest = _manifest(folder.sealed_manifest() or b"")
-    try:
-        model = load_artifact(folder, manifest, runtime, threads=threads, accelerator=accelerator)
-        labels = manifest.postprocess.labels
-        classes = manifest.signature.outputs[0].shape[-1] if manifest.signature.outputs else 0
-        if manifest.postprocess.kind == "classification" and len(labels) > classes:
-            return Verdict(str(Code.SIGNATURE_CHANGED), f"{classes} classes for {len(labels)} labels"), None
-        golden = golden_of(folder, manifest)
-        began = time.monotonic()
-        model.infer(warm_up(golden, manifest.signature))
-        slowest_s, worst = time.monotonic() - began, 0.0
-        for sample in golden:
-            began = time.monotonic()
-            outputs = model.infer(sample.inputs)
-            slowest_s = max(slowest_s, time.monotonic() - began)
-            worst = max(worst, compare(outputs, sample.outputs, manifest))
-    except AgentError as e:
-        return Verdict(str(e.code), str(e)), None
-    return Verdict(samples=len(golden), worst=worst, slowest_s=slowest_s, signature=model.signature), model
+    return prove(folder, manifest, runtime, threads=threads, accelerator=accelerator)
 
 
 def _manifest(sealed: bytes) -> ArtifactManifest:

@@ -52,6 +52,7 @@ def main() -> None:
     parser.add_argument("engine")
     parser.add_argument("--skip", action="append", default=[], metavar="ACCELERATOR")
     parser.add_argument("--also", action="append", default=[], metavar="ACCELERATOR", help="one that it doesn't list")
+    parser.add_argument("--leave-closed", action="store_true", help="don't open what one process at a time may")
     arguments = parser.parse_args()
     die_with_parent()
     os.nice(_PATIENCE)  # what the board is there for goes first
@@ -65,7 +66,9 @@ def main() -> None:
                 continue
             _say(Trying(name))
             try:
-                found = AcceleratorFound(name=name, description=engine.try_accelerator(name))
+                found = AcceleratorFound(
+                    name=name, description=engine.try_accelerator(name, leave_closed=arguments.leave_closed)
+                )
             except AgentError as e:
                 found = AcceleratorFound(name=name, code=str(e.code), message=str(e))
             _say(Tried(found))

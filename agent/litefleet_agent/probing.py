@@ -19,7 +19,7 @@ TIMEOUT_S = 120.0
 """A slow board takes many seconds to load an engine; more than this is a hang."""
 _MAX_TEXT = 300
 _decoder: msgspec.json.Decoder[Line] = msgspec.json.Decoder(Line)
-Command = Callable[[str, Sequence[str], Sequence[str]], Sequence[str]]
+Command = Callable[[str, Sequence[str]], Sequence[str]]
 
 
 class _Said(msgspec.Struct):
@@ -32,24 +32,29 @@ class _Said(msgspec.Struct):
     tried: dict[str, AcceleratorFound] = {}
 
 
-def command(engine: str, skip: Sequence[str], also: Sequence[str]) -> list[str]:
+def command(engine: str, options: Sequence[str]) -> list[str]:
     """The child's command line."""
-    options = [f"--skip={name}" for name in skip] + [f"--also={name}" for name in also]
     return [sys.executable, "-m", "litefleet_agent.probe", engine, *options]
 
 
 def probe(
-    engine: str, also: Sequence[str] = (), command: Command = command, timeout_s: float = TIMEOUT_S
+    engine: str,
+    also: Sequence[str] = (),
+    *,
+    leave_closed: bool = False,
+    command: Command = command,
+    timeout_s: float = TIMEOUT_S,
 ) -> EngineFound:
     """Load an engine of ENGINES in a child and try its accelerators, `also` those that it doesn't list by itself.
 
-    One that kills the child is passed by in the next.
+    One that kills the child is passed by in the next. `leave_closed`: as `Runtime.try_accelerator` has it.
     """
     if not is_installed(engine):
         return EngineFound(name=engine, code=str(Code.RUNTIME_MISSING), message=ENGINES[engine].get)
     tried: dict[str, AcceleratorFound] = {}
     while True:
-        lines, end = _run(command(engine, tuple(tried), also), timeout_s)
+        options = [*(f"--skip={name}" for name in tried), *(f"--also={name}" for name in also)]
+        lines, end = _run(command(engine, [*options, *(["--leave-closed"] if leave_closed else [])]), timeout_s)
         said = _read(lines)
         tried |= said.tried
         if said.failed is not None:

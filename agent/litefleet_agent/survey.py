@@ -36,17 +36,19 @@ class Survey:
         broken = {engine.name for engine in self._found if engine.code}
         return {name: release for name, release in installed.items() if name not in broken}
 
-    def start(self) -> None:
-        """Begin, when called for the first time."""
+    def start(self, *, leave_closed: bool) -> None:
+        """Begin, when called for the first time. `leave_closed`: what one process at a time may open (`exclusive`)."""
         if not self._started:
             self._started = True
-            threading.Thread(target=self._run, name="survey", daemon=True).start()
+            threading.Thread(target=self._run, args=(leave_closed,), name="survey", daemon=True).start()
 
-    def _run(self) -> None:
+    def _run(self, leave_closed: bool) -> None:
         from litefleet_agent.probing import probe
 
         try:
-            self._found = tuple(present(probe(name)) for name in ENGINES if is_installed(name))
+            self._found = tuple(
+                present(probe(name, leave_closed=leave_closed)) for name in ENGINES if is_installed(name)
+            )
         except Exception:  # the thread's edge: a board that can't tell what it has works all the same
             log.exception("engines_not_probed")
             return

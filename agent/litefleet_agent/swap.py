@@ -20,12 +20,15 @@ from litefleet_agent.golden import golden_of, warm_up
 from litefleet_agent.logs import EventLog
 from litefleet_agent.pipeline.postprocess import read
 from litefleet_agent.pipeline.preprocess import Preparation
+from litefleet_agent.proving import prove
+from litefleet_agent.runtime.exclusive import is_exclusive
 from litefleet_agent.runtime.interface import LoadedModel, ModelError, Runtime, Tensor
 from litefleet_agent.runtime.loading import load_artifact
 from litefleet_agent.slots import Slots
 from litefleet_agent.verdict import TrialLimits, Verdict
 from litefleet_protocol.codes import Code
 from litefleet_protocol.messages import ArtifactManifest
+from litefleet_protocol.runtimes import MODEL_FILES
 
 log = EventLog(__name__)
 _LOCK_PATIENCE_S = 0.1
@@ -326,17 +329,30 @@ class Builder:
         model.infer(warm_up(golden_of(folder, manifest, limit=1), manifest.signature))
         return Generation(digest, manifest.version, manifest, model)
 
-    def try_out(self, digest: str) -> tuple[Verdict, Generation | None]:
+    def try_out(self, digest: str, calm: Callable[[], None]) -> tuple[Verdict, Generation | None]:
         """Check an artifact in a child; after a good verdict, a generation that serves from there.
+
+        What needs an accelerator that this process may have open is checked, and serves, here. `calm`: as in `build`.
 
         Raises:
             AgentError: the artifact is damaged.
         """
+        manifest = self._slots.manifest(digest)
+        folder, limits = self._slots.complete(digest), self._trial
+        if is_exclusive(manifest.runtime, folder.file(MODEL_FILES[manifest.runtime][0]), limits.accelerator):
+            verdict, inside = prove(
+                folder,
+                manifest,
+                self._runtime,
+                threads=limits.threads,
+                accelerator=limits.accelerator,
+                calm=calm,
+            )
+            return verdict, Generation(digest, manifest.version, manifest, inside) if inside is not None else None
         # Only a board that gets something new needs the machinery for child processes, and none at its start.
         from litefleet_agent.trial import try_out
 
-        manifest = self._slots.manifest(digest)
-        verdict, model = try_out(self._slots.complete(digest).path, manifest.signature, self._trial)
+        verdict, model = try_out(folder.path, manifest.signature, limits)
         if model is None:
             return verdict, None
         return verdict, Generation(digest, manifest.version, manifest, model, is_on_trial=True)

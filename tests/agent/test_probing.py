@@ -14,13 +14,13 @@ from litefleet_protocol.messages import AcceleratorFound, EngineFound
 SAYS = """
 import os, signal, sys, time
 def say(line): print(line, flush=True)
-skipped = sys.argv[1:]
+skipped = [word.removeprefix("--skip=") for word in sys.argv[1:]]
 """
 
 
 def child(script: str):
-    """A child's command; it is given what to skip."""
-    return lambda _engine, skip, _also: [sys.executable, "-c", SAYS + script, *skip]
+    """A child's command."""
+    return lambda _engine, options: [sys.executable, "-c", SAYS + script, *options]
 
 
 @pytest.mark.parametrize(
@@ -93,11 +93,11 @@ def surveyed(monkeypatch):
     """A survey that found this of an engine."""
 
     def survey(found):
-        monkeypatch.setattr(probing, "probe", lambda name: found if name == found.name else EngineFound(name=name))
+        monkeypatch.setattr(probing, "probe", lambda name, **_: found if name == found.name else EngineFound(name=name))
         done = threading.Event()
         made = Survey(done.set)
         assert made.found == ()
-        made.start()
+        made.start(leave_closed=False)
         assert done.wait(10)
         return made
 

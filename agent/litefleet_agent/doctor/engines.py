@@ -22,7 +22,10 @@ from litefleet_protocol.names import digest_hex
 def engines(patient: Patient) -> list[Finding]:
     """A line for each engine that there is, whether it is here or not."""
     needed, wanted = _needed(patient), _wanted(patient)
-    found = [probe(name, [wanted] if wanted and name in needed else []) for name in ENGINES]
+    found = [
+        probe(name, [wanted] if wanted and name in needed else [], leave_closed=patient.running is not None)
+        for name in ENGINES
+    ]
     if not needed and all(engine.code for engine in found):
         needed = frozenset(ENGINES)  # without any, the board can run nothing at all
     return [judged(engine, is_needed=engine.name in needed, wanted=wanted) for engine in found]

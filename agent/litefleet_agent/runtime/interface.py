@@ -112,8 +112,10 @@ class Runtime(Protocol):
         """Names of what this engine could run models on, whether this board has it or not; the processor first."""
         ...
 
-    def try_accelerator(self, name: str) -> str:
+    def try_accelerator(self, name: str, *, leave_closed: bool = False) -> str:
         """Run something small on one of them; what it is, in words. May crash: called in child processes only.
+
+        `leave_closed`: of those that one process at a time may open (`exclusive`), only look whether they are there.
 
         Raises:
             ModelError: `AcceleratorMissing` with what to install, `AcceleratorFailed` for what is there and won't.

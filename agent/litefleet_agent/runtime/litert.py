@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from litefleet_agent.health import rss_bytes
+from litefleet_agent.runtime.exclusive import EDGE_TPU, EDGE_TPU_OPERATOR
 from litefleet_agent.runtime.files import check_files
 from litefleet_agent.runtime.interface import (
     NOTHING_BESIDE,
@@ -41,7 +42,7 @@ else:
 
 CPU = "cpu"
 LIBRARIES: Mapping[str, tuple[str, str]] = {
-    "edgetpu": (
+    EDGE_TPU: (
         "libedgetpu.so.1",
         "install libedgetpu1-std: https://coral.ai/docs/accelerator/get-started",
     ),
@@ -53,7 +54,6 @@ LIBRARIES: Mapping[str, tuple[str, str]] = {
 """Delegate to its library and how to get it. Paths to libraries with TFLite's external delegate interface do, too."""
 _REFUSALS = (ValueError, RuntimeError, UnicodeDecodeError)
 """What LiteRT raises for a file it can't use."""
-_FOR_THE_EDGE_TPU = "edgetpu-custom-op"
 _SMALLEST = Path(__file__).with_name("smallest.tflite")
 
 
@@ -83,8 +83,8 @@ class LiteRT:
             return _load(path, threads, delegate)
         except _REFUSALS as e:
             refused = e
-        if delegate is None and _FOR_THE_EDGE_TPU in str(refused):
-            delegate = _delegate("edgetpu")
+        if delegate is None and EDGE_TPU_OPERATOR.decode() in str(refused):
+            delegate = _delegate(EDGE_TPU)
             try:
                 return _load(path, threads, delegate)
             except _REFUSALS as e:
@@ -96,8 +96,10 @@ class LiteRT:
         """The processor and the delegates whose libraries are known by name."""
         return [CPU, *LIBRARIES]
 
-    def try_accelerator(self, name: str) -> str:
+    def try_accelerator(self, name: str, *, leave_closed: bool = False) -> str:
         """Run a model of one operator with it."""
+        if leave_closed and name == EDGE_TPU:
+            return f"{_library(name)} is here; not opened, for this agent may have it open"
         try:
             model = _load(_SMALLEST, 1, None if name == CPU else _delegate(name))
             model.infer([np.ones((1, 4), np.float32)])
@@ -121,6 +123,21 @@ def _delegate(name: str) -> Any:
     Raises:
         ModelError: `AcceleratorMissing` or `AcceleratorFailed`.
     """
+    library = _library(name)
+    try:
+        return load_delegate(library)
+    except (*_REFUSALS, OSError, AttributeError) as e:
+        raise ModelError(
+            Code.ACCELERATOR_FAILED, f"{library} is here and finds nothing to run on: {_last_line(e)}"
+        ) from e
+
+
+def _library(name: str) -> str:
+    """The library of a delegate, which is there and loads.
+
+    Raises:
+        ModelError: `AcceleratorMissing` or `AcceleratorFailed`.
+    """
     library, todo = LIBRARIES.get(
         name, (name, f"it must be one of {', '.join((CPU, *LIBRARIES))}, or a library's path")
     )
@@ -132,12 +149,7 @@ def _delegate(name: str) -> Any:
         raise ModelError(
             Code.ACCELERATOR_MISSING, f"there is no {library} on this board, which {name} needs ({todo})"
         ) from e
-    try:
-        return load_delegate(library)
-    except (*_REFUSALS, OSError, AttributeError) as e:
-        raise ModelError(
-            Code.ACCELERATOR_FAILED, f"{library} is here and finds nothing to run on: {_last_line(e)}"
-        ) from e
+    return library
 
 
 class LiteRTModel:

@@ -73,7 +73,7 @@ class OnnxRuntime:
         built = [str(p) for p in onnxruntime.get_available_providers() if p not in _ELSEWHERE]
         return [CPU, *(p for p in built if p != CPU)]
 
-    def try_accelerator(self, name: str) -> str:
+    def try_accelerator(self, name: str, *, leave_closed: bool = False) -> str:  # noqa: ARG002 - it has none of those
         """Run a model of one operator on it."""
         session = self._session(_SMALLEST, 1, name)
         try:

@@ -75,7 +75,7 @@ class OpenVino:
         found = [str(name) for name in openvino.Core().available_devices]
         return [CPU, *(name for name in found if name != CPU)]
 
-    def try_accelerator(self, name: str) -> str:
+    def try_accelerator(self, name: str, *, leave_closed: bool = False) -> str:  # noqa: ARG002 - it has none of those
         """Compile and run a model of one operator on it."""
         core = openvino.Core()
         self._check_device(core, name)

@@ -1,5 +1,7 @@
 """LiteRT's delegates: real libraries, that compute nothing, behave as those of sticks and drivers do."""
 
+import fcntl
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -10,8 +12,10 @@ import pytest
 from litefleet_agent.probing import probe
 from litefleet_agent.runtime.engines import runtime
 from litefleet_agent.runtime.interface import ModelError
-from tests.agent.artifacts import DATA
+from tests.agent.artifacts import DATA, make_from
+from tests.agent.broker import until
 from tests.agent.runtime.kits import WEIGHTS, files, load, softmax
+from tests.agent.world import World
 from tests.controller.convert.targets.fake_compiler import compiled
 
 SOURCE = Path(__file__).with_name("delegate.c")
@@ -68,3 +72,46 @@ def test_a_file_for_the_edge_tpu_asks_for_its_library_by_name(tmp_path):
     with pytest.raises(ModelError, match=r"no libedgetpu\.so\.1 on this board.*install libedgetpu1-std") as caught:
         load("litert", {"model.tflite": made}, tmp_path)
     assert caught.value.code == "AcceleratorMissing"
+
+
+@pytest.fixture
+def world(tmp_path, library):
+    """A board with a stick that one process at a time can open."""
+    sticks = tmp_path / "sticks"
+    sticks.mkdir()
+    Path(library("ONE_PROCESS")).rename(sticks / "libedgetpu.so.1")
+    made = World(tmp_path)
+    made.environment = {**os.environ, "LD_LIBRARY_PATH": str(sticks), "STICK": str(tmp_path / "stick")}
+    yield made
+    made.close()
+
+
+def test_a_stick_that_one_process_can_open_is_swapped_on_inside_the_agent(world):
+    controller = world.controller
+    v1, v2 = (make_from(world.key, f"{n}.tflite", version=f"digits-{v}") for n, v in (("a", "v1"), ("b", "v2")))
+    broken = make_from(world.key, "b.tflite", version="digits-v3", golden_shift=1.0)
+    for made in (v1, v2, broken):
+        controller.publish(made)
+    controller.assign(v1)
+    world.start('[runtime]\naccelerator = "edgetpu"\n')
+    controller.wait_for("Updated", "digits-v1")
+    controller.assign(v2)
+    controller.wait_for("Updated", "digits-v2")
+    controller.assign(broken)
+    slot = controller.wait_for("Failed").slots["digits"]
+    assert (slot.code, slot.current_version) == ("GoldenMismatch", "digits-v2")
+    with (world.folder / "stick").open("r+") as stick, pytest.raises(BlockingIOError):
+        fcntl.flock(stick, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    said = world.run("doctor", "--config", str(world.folder / "agent.toml")).stdout
+    assert "edgetpu (libedgetpu.so.1 is here; not opened, for this agent may have it open)" in said
+
+    world.process.terminate()
+    assert world.process.wait(20) == 0
+    before = len(controller.reports())
+    world.start()
+    found = until(
+        lambda: (reports := controller.reports()[before:]) and reports[-1].capabilities.engines,
+        "its engines are probed",
+    )
+    assert [(a.name, a.code) for a in found[0].accelerators] == [("cpu", ""), ("edgetpu", "")]
+    assert controller.wait_for("Failed").slots["digits"].current_version == "digits-v2"
