@@ -12,6 +12,7 @@ from tests.faults.clocks import clocks
 from tests.faults.controller_kills import controller_kills
 from tests.faults.database_locked import database_locked
 from tests.faults.disk_full import disk_full
+from tests.faults.malformed_sources import malformed_sources
 from tests.faults.mutants import mutants
 from tests.faults.partition import partition
 from tests.faults.two_controllers import two_controllers
@@ -26,6 +27,7 @@ FAULTS: dict[str, Measure] = {
     "broker-lost": broker_lost,
     "chunks": chunks,
     "clocks": clocks,
+    "malformed-sources": malformed_sources,
     "mutants": mutants,
     "two-controllers": two_controllers,
     "partition": partition,

@@ -4,8 +4,11 @@ The rules that `.keras` files and packed SavedModels share; what only one of the
 and savedmodel.py. Nothing is unpacked here. Runs in workers, without tensorflow.
 """
 
+import lzma
 import stat
+import struct
 import zipfile
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +25,12 @@ _MAX_RATIO = 200
 
 _HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
 _PICKLE_MAGIC = (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
+
+DAMAGED = (
+    zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, EOFError, NotImplementedError, RuntimeError,
+    ValueError, OverflowError, IndexError,
+)  # fmt: skip
+"""What zipfile raises for an archive that isn't whole, or is none. OSError too, for places that no file has."""
 
 
 def refuse(code: str, message: str, hint: str = "") -> NoReturn:

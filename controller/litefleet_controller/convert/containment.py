@@ -10,7 +10,7 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
-from litefleet_controller.convert.archive import ZIP_MAGIC, Contents, check_head, check_members, refuse
+from litefleet_controller.convert.archive import DAMAGED, ZIP_MAGIC, Contents, check_head, check_members, refuse
 
 _NEEDED = frozenset({"config.json", "metadata.json", "model.weights.h5"})
 _CONTENTS = Contents(".keras file", _NEEDED, lambda name: name in _NEEDED or name.startswith("assets/"))
@@ -30,9 +30,11 @@ def check_keras_file(path: Path) -> None:
     try:
         with zipfile.ZipFile(path) as archive:
             check_members(archive.infolist(), path.stat().st_size, _CONTENTS)
-            config = json.loads(archive.read("config.json"))
-    except (zipfile.BadZipFile, EOFError, OSError, NotImplementedError, RuntimeError) as e:
+            architecture = archive.read("config.json")
+    except (*DAMAGED, OSError) as e:
         refuse("FormatMismatch", f"the source is a damaged zip archive ({str(e)[:120]})", "upload the file again")
+    try:
+        config = json.loads(architecture)
     except (ValueError, RecursionError) as e:
         refuse("FormatMismatch", f"config.json of the source isn't JSON ({str(e)[:120]})", "save the model again")
     _check_layers(config)
@@ -56,6 +58,8 @@ def _check_object(node: dict[str, Any]) -> None:
     name, module, registered = node.get("class_name"), node.get("module"), node.get("registered_name")
     where = node.get("config")
     label = f" {where['name']!r}" if isinstance(where, dict) and isinstance(where.get("name"), str) else ""
+    if "class_name" in node and not isinstance(name, str | None):
+        refuse("FormatMismatch", f"config.json of the source has an object{label} of no class", "save the model again")
     if name in _UNSAFE_CLASSES:
         refuse(
             "UnsafeLayer",

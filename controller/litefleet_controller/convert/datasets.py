@@ -5,6 +5,7 @@ evaluation set that is no good costs the request, since nothing can be proven wi
 """
 
 import math
+import tokenize
 import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from litefleet_controller.convert.archive import DAMAGED
 from litefleet_controller.convert.interface import MAX_EVALUATED, ConversionError
 from litefleet_controller.convert.preprocess import Floats, ShapeError, prepare
 from litefleet_controller.convert.tasks import RungError
@@ -134,7 +136,7 @@ def _numbers(path: str, x: NDArray[np.generic], classes: int) -> NDArray[np.int6
 
 
 def _class_numbers(y: NDArray[np.generic], classes: int) -> NDArray[np.int64]:
-    if not (np.issubdtype(y.dtype, np.number) and np.isrealobj(y)) or not np.all(np.mod(y, 1) == 0):
+    if not (np.issubdtype(y.dtype, np.number) and np.isrealobj(y)) or not _are_whole(y):
         raise _InvalidError(f"y must hold class numbers, and it holds {y.dtype}")
     numbers = y.astype(np.int64)
     if numbers.min() < 0 or numbers.max() >= classes:
@@ -142,6 +144,11 @@ def _class_numbers(y: NDArray[np.generic], classes: int) -> NDArray[np.int64]:
             f"y holds classes {numbers.min()} to {numbers.max()}, and the model knows 0 to {classes - 1}"
         )
     return numbers
+
+
+def _are_whole(y: NDArray[np.generic]) -> bool:
+    with np.errstate(invalid="ignore"):  # NaN and infinity aren't
+        return bool(np.all(np.mod(y, 1) == 0))
 
 
 def _check_folders(path: str, classes: int) -> None:
@@ -157,7 +164,9 @@ def _check_folders(path: str, classes: int) -> None:
 
 def _inputs(x: NDArray[np.generic], spec: Preprocess, input_shape: Sequence[int]) -> Floats:
     try:
-        inputs = prepare(x, spec, input_shape)
+        # What comes of infinity is looked for below.
+        with np.errstate(invalid="ignore", over="ignore"):
+            inputs = prepare(x, spec, input_shape)
     except ShapeError as e:
         raise _InvalidError(str(e)) from e
     bad = int(np.sum(~np.isfinite(inputs).reshape(len(inputs), -1).all(axis=1)))
@@ -179,7 +188,7 @@ def _load(path: str, key: str) -> NDArray[np.generic]:
             array = np.asarray(data[key])
     except _InvalidError:
         raise
-    except (OSError, ValueError, EOFError, KeyError, NotImplementedError, zipfile.BadZipFile, MemoryError) as e:
+    except (*DAMAGED, OSError, KeyError, TypeError, MemoryError, SyntaxError, tokenize.TokenError) as e:
         raise _InvalidError(f"it isn't an .npz file with plain arrays ({str(e)[:120]})") from e
     if array.dtype.kind not in "buif":
         raise _InvalidError(f"{key} must hold numbers, and it holds {array.dtype}")

@@ -7,12 +7,12 @@ made them meant it. Sizes are bounded before anything is read.
 import stat
 import tarfile
 import zipfile
-import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from litefleet_controller.convert.archive import DAMAGED
 from litefleet_controller.convert.tasks import RungError
 
 MAX_MEMBERS = 200_000
@@ -52,8 +52,9 @@ def opened(path: Path) -> Iterator[ImageArchive]:
         else:
             with tarfile.open(path, "r:*") as packed:
                 yield _Tar(packed)
-    except (zipfile.BadZipFile, tarfile.TarError, EOFError, OSError, NotImplementedError, ValueError, zlib.error) as e:
-        raise unusable(f"it is a damaged archive ({str(e)[:120]})") from e
+    except (*DAMAGED, tarfile.TarError, OSError) as e:
+        # tarfile says a line for each form that it tried.
+        raise unusable(f"it is a damaged archive ({' '.join(str(e).split())[:120]})") from e
 
 
 class _Zip(ImageArchive):

@@ -106,8 +106,9 @@ class LocalConverter:
             all_of_them=request.objective is not None,
         )
         data = await self._images.ready(request, within(report.listener(""), 0, _DECODED_PERCENT))
+        pushed = _pushed(request, data.request)
         request = data.request
-        work = _Work(request, toolchain, board_of(request), report, started, data.unusable)
+        work = _Work(request, toolchain, board_of(request), report, started, data.unusable, pushed)
         if request.objective is None:
             return await self._first(work)
         return await self._best(work, request.objective)
@@ -175,7 +176,7 @@ class LocalConverter:
         seconds = time.monotonic() - work.started
         made = _with_target(_made(recipe, entry, seconds=seconds, is_cached=attempt.is_cached), target)
         key = _key(work.request, recipe, work.toolchain, engine_toolchain(recipes()[recipe].engine))
-        return await self._proven(key, entry, made)
+        return await self._proven(key, entry, made, work.pushed)
 
     async def _kinds(self, request: ConversionRequest) -> list[Kind]:
         sizes = [await self._blobs.size(digest) or 0 for digest in (request.source, request.evaluation)]
@@ -191,18 +192,18 @@ class LocalConverter:
             # An estimate less is no reason to fail what was made.
             log.warning("course of a conversion not kept", error=str(e))
 
-    async def _proven(self, key: VariantKey, entry: VariantEntry, made: Made) -> Made:
+    async def _proven(self, key: VariantKey, entry: VariantEntry, made: Made, pushed: Mapping[str, str]) -> Made:
         """With its provenance, kept whole as a blob."""
         if made.target is not None and made.target.model is not None and made.target.step is not None:
             entry = msgspec.structs.replace(entry, steps=(*entry.steps, made.target.step))
-        document = statement(key, entry, made.files, made.toolchain)
+        document = statement(key, entry, made.files, made.toolchain, pushed)
         digest = f"sha256:{hashlib.sha256(document).hexdigest()}"
         try:
             if await self._blobs.size(digest) is None:  # storing it again would sync the disk
                 await self._blobs.put(document)
         except (OSError, BlobError) as e:
             raise ConversionError("StorageFailed", f"the variant's provenance can't be kept: {e}", final=False) from e
-        return dataclasses.replace(made, provenance=recorded(key, entry, digest))
+        return dataclasses.replace(made, provenance=recorded(key, entry, digest, pushed))
 
     async def close(self) -> None:
         """End the workers. Requests under way fail with `WorkerCrashed`."""
@@ -225,6 +226,15 @@ class _Work:
     started: float
     unusable: Mapping[DataField, str]
     """What is wrong with data sets that only some recipes need."""
+    pushed: Mapping[str, str]
+    """Data sets that were made of folders of images, to those."""
+
+
+def _pushed(before: ConversionRequest, after: ConversionRequest) -> dict[str, str]:
+    pairs = [(before.evaluation, after.evaluation), (before.calibration, after.calibration)]
+    if before.training is not None and after.training is not None:
+        pairs.append((before.training.digest, after.training.digest))
+    return {made: pushed for pushed, made in pairs if pushed and made and pushed != made}
 
 
 def _unusable(recipe: RecipeName, work: _Work) -> RefusedRung | None:

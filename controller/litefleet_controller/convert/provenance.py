@@ -6,7 +6,7 @@ them.
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -27,25 +27,35 @@ def recipe_digest(how: Recipe) -> str:
     return _PREFIX + hashlib.sha256(msgspec.json.encode(how, order="sorted")).hexdigest()
 
 
-def recorded(key: VariantKey, entry: VariantEntry, statement: str) -> Provenance:
-    """What a status has room for. `statement`: the digest of the whole."""
+def recorded(
+    key: VariantKey, entry: VariantEntry, statement: str, pushed: Mapping[str, str] | None = None
+) -> Provenance:
+    """What a status has room for. `statement`: the digest of the whole; `pushed`: see there."""
+    pushed = pushed or {}
     return Provenance(
         statement=statement,
         source=key.frozen.source,
         recipe=recipe_digest(key.how),
         frozen=entry.frozen,
-        evaluation=key.frozen.evaluation,
-        calibration=key.calibration if entry.ranges else None,
-        training=key.training.digest if key.training is not None else None,
+        evaluation=pushed.get(key.frozen.evaluation, key.frozen.evaluation),
+        calibration=pushed.get(key.calibration, key.calibration) if key.calibration and entry.ranges else None,
+        training=pushed.get(key.training.digest, key.training.digest) if key.training is not None else None,
         started=min((s.started for s in entry.steps), default=None),
         finished=max((s.finished for s in entry.steps), default=None),
     )
 
 
-def statement(key: VariantKey, entry: VariantEntry, files: Sequence[ModelFile], tools: dict[str, str]) -> bytes:
+def statement(
+    key: VariantKey,
+    entry: VariantEntry,
+    files: Sequence[ModelFile],
+    tools: dict[str, str],
+    pushed: Mapping[str, str] | None = None,
+) -> bytes:
     """The canonical document (JSON, keys sorted) about `files`, which `tools` made; the same each time.
 
-    `files` are the entry's own, or what an accelerator's compiler made of them.
+    `files` are the entry's own, or what an accelerator's compiler made of them. `pushed`: data sets that were made of
+    something else, a folder of images, to the digest of that.
     """
     steps = sorted(entry.steps, key=lambda s: s.started)
     document = {
@@ -63,7 +73,7 @@ def statement(key: VariantKey, entry: VariantEntry, files: Sequence[ModelFile], 
                     **({"trainingSeed": seed} if (seed := _seed(entry)) is not None else {}),
                     "environment": DETERMINISTIC,
                 },
-                "resolvedDependencies": _materials(key, entry),
+                "resolvedDependencies": _materials(key, entry, pushed or {}),
             },
             "runDetails": {
                 "builder": {"id": BUILDER, "version": {**entry.builder, **tools}},
@@ -91,17 +101,18 @@ def _seed(entry: VariantEntry) -> int | None:
     return entry.pruned.pruned.seed if entry.pruned is not None else None
 
 
-def _materials(key: VariantKey, entry: VariantEntry) -> list[Json]:
-    made_of = [
-        _material("source", key.frozen.source),
-        _material("evaluation", key.frozen.evaluation),
-        _material(f"recipe {key.recipe}", recipe_digest(key.how)),
-    ]
+def _materials(key: VariantKey, entry: VariantEntry, pushed: Mapping[str, str]) -> list[Json]:
+    sets = {"evaluation": key.frozen.evaluation}
     if key.calibration is not None and entry.ranges:
-        made_of.append(_material("calibration", key.calibration))
+        sets["calibration"] = key.calibration
     if key.training is not None:
-        made_of.append(_material("training", key.training.digest))
-    return made_of
+        sets["training"] = key.training.digest
+    return [
+        _material("source", key.frozen.source),
+        _material(f"recipe {key.recipe}", recipe_digest(key.how)),
+        *(_material(name, pushed.get(digest, digest)) for name, digest in sets.items()),
+        *(_material(f"{name}, as arrays", digest) for name, digest in sets.items() if digest in pushed),
+    ]
 
 
 def _byproducts(entry: VariantEntry, files: Sequence[ModelFile]) -> list[Json]:

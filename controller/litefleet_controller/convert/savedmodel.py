@@ -6,12 +6,13 @@ objects with functions of their own for making or restoring them (lookup tables,
 without tensorflow, so that a bad file is answered in a fraction of a second.
 """
 
+import errno
 import re
 import shutil
 import zipfile
 from pathlib import Path
 
-from litefleet_controller.convert.archive import ZIP_MAGIC, Contents, check_head, check_members, refuse
+from litefleet_controller.convert.archive import DAMAGED, ZIP_MAGIC, Contents, check_head, check_members, refuse
 from litefleet_controller.convert.graphops import COMPUTING, SAVER, unsafe
 from litefleet_controller.convert.wire import WireError, fields, walk
 
@@ -29,6 +30,7 @@ _HINT = "push the folder that model.export(FOLDER) wrote, with 'litefleet model 
 _META_GRAPHS = 2
 _GRAPH_NODE_OP = (2, 1, 2)
 _FUNCTION_NODE_OP = (2, 2, 1, 3, 2)
+_UNPLACEABLE = frozenset({errno.EINVAL, errno.ENAMETOOLONG, errno.EEXIST, errno.ENOTDIR, errno.EISDIR})
 _SIGNATURES = 5
 _OBJECTS = (7, 1)
 _RESOURCE, _SAVEABLES, _SAVER_NAME = 10, 11, 16
@@ -48,7 +50,12 @@ def unpack(source: Path, folder: Path) -> Path:
             for member in archive.infolist():
                 if not member.is_dir():
                     _unpack(archive, member, target / member.filename)
-    except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError, ValueError) as e:
+    except DAMAGED as e:
+        refuse("FormatMismatch", f"the source is a damaged zip archive ({str(e)[:120]})", _HINT)
+    except OSError as e:
+        # Places that no file has, names that no folder takes; a full disk is nobody's model's fault.
+        if e.errno not in _UNPLACEABLE:
+            raise
         refuse("FormatMismatch", f"the source is a damaged zip archive ({str(e)[:120]})", _HINT)
     return target
 
@@ -93,13 +100,13 @@ def _check_operators(graph: memoryview) -> None:
         if unsafe(op):
             refuse(
                 "UnsafeOp",
-                f"the source's graph has the operator {op[:60]}, which reaches out of the graph",
+                f"the source's graph has the operator {_shown(op)}, which reaches out of the graph",
                 "export the model alone: reading, decoding and looking up belong before it",
             )
     if strange:
         refuse(
             "UnsupportedOp",
-            f"the source's graph has the operator {strange[0][:60]}, which isn't one that the converter runs",
+            f"the source's graph has the operator {_shown(strange[0])}, which isn't one that the converter runs",
             "replace the layer it comes from with one that LiteRT supports",
         )
 
@@ -130,6 +137,11 @@ def _signature(names: list[str], wanted: str | None) -> str:
             else "save it with signatures={'serving_default': FUNCTION}, or with model.export",
         )
     return name
+
+
+def _shown(name: str) -> str:
+    """A name that somebody else chose, on one line."""
+    return name[:60] if name.isprintable() else repr(name[:60])
 
 
 def _text(data: memoryview) -> str:

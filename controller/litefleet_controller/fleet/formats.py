@@ -7,6 +7,8 @@ process; nothing here unpacks anything.
 
 import ast
 import itertools
+import lzma
+import struct
 import tarfile
 import zipfile
 import zlib
@@ -21,6 +23,11 @@ HEAD_BYTES = 16
 SERVED = (".keras", ".zip", ".tflite", ".npz", ".tar", ".tgz", ".tar.gz")
 """`.zip` is a packed SavedModel or a folder of images, `.tar` and its like such a folder."""
 
+_DAMAGED = (
+    zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, EOFError, NotImplementedError, RuntimeError,
+    ValueError, OverflowError, IndexError,
+)  # fmt: skip
+"""What zipfile raises for an archive that isn't whole, or is none."""
 _ZIP = b"PK\x03\x04"
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 _PICKLES = tuple(b"\x80" + bytes([protocol]) for protocol in range(2, 6))
@@ -110,9 +117,11 @@ def check_archive(name: str, path: Path) -> None:
                 _check_folder(name, members)
             else:
                 _check_arrays(name, archive, members)
-    except (zipfile.BadZipFile, EOFError, ValueError, NotImplementedError, RuntimeError, OSError) as e:
+    except (*_DAMAGED, OSError) as e:
         raise UploadRefusedError(
-            "FormatMismatch", f"{_short(name)} is cut off or damaged: {e}", hint="save or copy the file again"
+            "FormatMismatch",
+            f"{_short(name)} is cut off or damaged: {_said(e)}",
+            hint="save or copy the file again",
         ) from e
 
 
@@ -153,7 +162,9 @@ def _check_tar(name: str, path: Path) -> None:
             members = list(itertools.islice((m.name for m in archive), _TAR_LOOK))
     except (tarfile.TarError, EOFError, OSError, ValueError, zlib.error) as e:
         raise UploadRefusedError(
-            "FormatMismatch", f"{_short(name)} is cut off or damaged: {e}", hint="make or copy the file again"
+            "FormatMismatch",
+            f"{_short(name)} is cut off or damaged: {_said(e)}",
+            hint="make or copy the file again",
         ) from e
     _check_members(name, members)
     if not any(map(is_image, members)):
@@ -192,6 +203,11 @@ def _dtype(stream: IO[bytes]) -> str:
 
 def _forbidden(message: str, hint: str) -> UploadRefusedError:
     return UploadRefusedError("FormatForbidden", message, hint=hint)
+
+
+def _said(error: Exception) -> str:
+    """On one line: tarfile says one for each form that it tried."""
+    return " ".join(str(error).split())[:160]
 
 
 def _short(text: str) -> str:

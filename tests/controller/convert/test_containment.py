@@ -136,3 +136,19 @@ def test_two_members_of_one_name_are_refused(tmp_path: Path) -> None:
     with zipfile.ZipFile(file, "a") as members, pytest.warns(UserWarning, match="Duplicate name"):
         members.writestr("config.json", json.dumps(layer(class_name="Lambda")))
     assert refusal(tmp_path, file.getvalue()).code == "ArchiveUnsafe"
+
+
+@pytest.mark.parametrize("name", [{}, [], 7, True])
+def test_an_object_whose_class_is_no_name_is_refused(tmp_path: Path, name: object) -> None:
+    assert refusal(tmp_path, archive(layer(class_name=name))).code == "FormatMismatch"
+
+
+def test_a_compressed_member_that_is_damaged_is_refused(tmp_path: Path) -> None:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as members:
+        for name in ("metadata.json", "config.json", "model.weights.h5"):
+            members.writestr(name, json.dumps(MODEL))
+    data = bytearray(file.getvalue())
+    at = data.index(b"config.json") + len("config.json")
+    data[at : at + 8] = b"\xff" * 8
+    assert refusal(tmp_path, bytes(data)).code == "FormatMismatch"

@@ -81,3 +81,11 @@ def test_a_status_has_the_digests_and_the_times() -> None:
         "evaluation": digest("b"), "calibration": digest("c"), "training": None, "started": BEGAN,
         "finished": BEGAN + timedelta(seconds=24.5),
     }  # fmt: skip
+
+
+def test_a_data_set_of_images_is_named_as_it_was_pushed_and_as_the_arrays_that_were_made_of_it() -> None:
+    pushed = {digest("b"): digest("7")}
+    materials = json.loads(statement(key(), entry(), entry().files, {}, pushed))["predicate"]["buildDefinition"]
+    found = named(materials["resolvedDependencies"])
+    assert (found["evaluation"], found["evaluation, as arrays"], found["calibration"]) == ("7" * 64, "b" * 64, "c" * 64)
+    assert recorded(key(), entry(), digest("0"), pushed).evaluation == digest("7")

@@ -181,3 +181,14 @@ def test_what_tensorflow_itself_saved_is_looked_through(
 @pytest.mark.tensorflow
 def test_what_tensorflow_itself_saved_of_a_plain_model_passes(workshop, tmp_path: Path, name: str) -> None:
     assert opened(tmp_path, workshop.read(f"{name}.zip")) in {"serving_default", "classify"}
+
+
+def test_a_member_that_lies_where_no_file_has_a_place_is_refused(tmp_path: Path) -> None:
+    data = bytearray(archive())
+    directory = data.index(b"PK\x01\x02")
+    data[directory + 42 : directory + 46] = b"\xff\xff\xff\xf0"  # the local header's offset
+    assert refusal(tmp_path, bytes(data)).code in ("FormatMismatch", "ArchiveUnsafe")
+
+
+def test_an_operators_name_is_shown_on_one_line(tmp_path: Path) -> None:
+    assert r"operator '\nOdd\n'" in str(refusal(tmp_path, archive(saved(graph("\nOdd\n")))))
