@@ -56,6 +56,13 @@ def check_name(name: str) -> str:
         raise _forbidden(f"{_short(name)} is an HDF5 file, which can hide code", _H5_HINT)
     if suffix in _PICKLE_NAMES:
         raise _forbidden(f"{_short(name)} is a pickle by its name", _PICKLE_HINT)
+    if suffix == ".onnx":
+        raise UploadRefusedError(
+            "FormatUnsupported",
+            f"{_short(name)} is an ONNX model, which isn't converted here",
+            hint="make a .tflite file of it: uvx --python 3.12 onnx2tf -i MODEL.onnx -o OUT; then push "
+            "OUT/MODEL_float32.tflite, with format: tflite",
+        )
     if suffix not in SERVED:
         raise UploadRefusedError(
             "FormatMismatch",

@@ -22,6 +22,7 @@ def check_uri(uri: str) -> str:
 _URI_HELP = (
     "https://..., s3://BUCKET/KEY, file:///PATH, or blob://sha256:..., as 'litefleet model push FILE' prints it."
 )
+_INPUTS_HELP = "A folder of images, or an .npz with x (inputs before pre-processing)"
 _DIGEST_HELP = (
     "Expected SHA-256; a file with another one is refused. Without it a version gets the one that is found when it is "
     "made, and stays with it."
@@ -93,9 +94,14 @@ class Output(Part):
 class Calibration(Part):
     """Inputs that show the quantizer the range of activations."""
 
-    uri: str = Field(description=f"An .npz with x (inputs before pre-processing). {_URI_HELP}")
+    uri: str = Field(description=f"{_INPUTS_HELP}. {_URI_HELP}")
     digest: Digest | None = Field(default=None, description=_DIGEST_HELP)
-    samples: int = Field(default=100, ge=1, le=100_000, description="How many of them are used, from the first.")
+    samples: int = Field(
+        default=100,
+        ge=1,
+        le=100_000,
+        description="How many of them are used, from the first; of images, of all classes in turn.",
+    )
 
     _uri = field_validator("uri")(check_uri)
 
@@ -103,9 +109,14 @@ class Calibration(Part):
 class Training(Part):
     """Inputs and classes that pruned variants are trained further on. The source itself is never trained."""
 
-    uri: str = Field(description=f"An .npz with x (inputs before pre-processing) and y (class numbers). {_URI_HELP}")
+    uri: str = Field(description=f"{_INPUTS_HELP} and y (class numbers). {_URI_HELP}")
     digest: Digest | None = Field(default=None, description=_DIGEST_HELP)
-    samples: int = Field(default=10_000, ge=1, le=1_000_000, description="How many of them are used, from the first.")
+    samples: int = Field(
+        default=10_000,
+        ge=1,
+        le=1_000_000,
+        description="How many of them are used, from the first; of images, of all classes in turn.",
+    )
     epochs: int | None = Field(
         default=None, ge=1, le=1000, description="How often they are seen; as the recipe has it when it isn't given."
     )
@@ -116,9 +127,7 @@ class Training(Part):
 class Evaluation(Part):
     """Inputs that each variant must answer as the source does before any board gets it."""
 
-    uri: str = Field(
-        description=f"An .npz with x (inputs before pre-processing), and for accuracy y (class numbers). {_URI_HELP}"
-    )
+    uri: str = Field(description=f"{_INPUTS_HELP}, and for accuracy y (class numbers). {_URI_HELP}")
     digest: Digest | None = Field(default=None, description=_DIGEST_HELP)
     metric: Literal["accuracy", "closeness"] | None = Field(
         default=None,
