@@ -38,7 +38,7 @@ def new(
     from litefleet_controller.cli.working import carry_out, needs, put, shown, writable
     from litefleet_controller.convert.interface import ConversionError
     from litefleet_controller.convert.limits import WorkerLimits
-    from litefleet_controller.convert.tasks import MODEL_FILE, Build, Built
+    from litefleet_controller.convert.owntasks import MODEL_FILE, Build, Built
     from litefleet_controller.convert.zoo.every import architecture as named
 
     if listing:

@@ -8,7 +8,7 @@ from typing import IO, TYPE_CHECKING, Annotated
 
 import typer
 
-from litefleet_controller.cli import making, reporting
+from litefleet_controller.cli import fitting, making, reporting
 from litefleet_controller.cli.session import connected, current
 
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ app = typer.Typer(no_args_is_help=True, help="Models and data sets.")
 
 app.command()(making.new)
 app.command()(reporting.report)
+app.command()(fitting.train)
 
 _PIECE = 256 * 1024
 _SHOWN_CLASSES = 12

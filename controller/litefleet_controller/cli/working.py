@@ -12,10 +12,9 @@ from litefleet_controller.cli.printing import note
 
 if TYPE_CHECKING:
     from litefleet_controller.convert.limits import WorkerLimits
-    from litefleet_controller.convert.process import Done
-    from litefleet_controller.convert.tasks import Stage, Task
+    from litefleet_controller.convert.tasks import Result, Stage, Task
 
-T = TypeVar("T", bound="Done")
+T = TypeVar("T", bound="Result")
 
 
 class Shown(Protocol):
@@ -76,8 +75,12 @@ def carry_out(
     on_stage: "Callable[[Stage], None]",
     keep: "Callable[[Path, T], None]",
     limits: "WorkerLimits",
+    *,
+    salvage: "Callable[[Path], None] | None" = None,
 ) -> T:
     """Have the task done that `task` makes for a folder; `keep` takes what is wanted from there.
+
+    `salvage` takes what can be saved when it isn't done: after an interruption, or an error.
 
     Raises:
         CliError: what the worker says.
@@ -87,7 +90,12 @@ def carry_out(
 
     async def work() -> T:
         async with single_worker(limits) as worker:
-            done = await worker.ask(task(worker.scratch), on_stage)
+            try:
+                done = await worker.ask(task(worker.scratch), on_stage)
+            except (asyncio.CancelledError, ConversionError):
+                if salvage is not None:
+                    salvage(worker.scratch)
+                raise
             assert isinstance(done, kind)  # noqa: S101 - the worker answers a task with its own kind of reply
             keep(worker.scratch, done)
             return done

@@ -62,6 +62,10 @@ class Training:
         except _InvalidError as e:
             raise _invalid_training(e) from e
 
+    def raw(self, chosen: Sequence[int] | NDArray[np.intp]) -> NDArray[np.generic]:
+        """Those inputs as the data set holds them."""
+        return np.asarray(self._x[np.asarray(chosen)])
+
 
 class _InvalidError(ValueError):
     """Why a data set is no good, one sentence."""

@@ -5,26 +5,21 @@ one that somebody pushed: `x` uint8 (N, H, W) or (N, H, W, 3), before channels, 
 Resizing is a board's own, rounded to bytes. As on boards, turning by EXIF is not done.
 """
 
-import io
-import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from litefleet_controller.convert.imagearchive import opened, unusable
+from litefleet_controller.convert.picture import PictureError, Pixels, decoded
 from litefleet_controller.convert.preprocess import resized
 from litefleet_controller.convert.tasks import DATA_FILE, Decode, Decoded
 from litefleet_controller.imagefolder import classes_of, in_turn
 
-MAX_PIXELS = 50_000_000
 MAX_DATA_BYTES = 512 * 1024**2
 """Of `x`: what several tasks can hold at once. Fewer images are taken where that isn't enough."""
 
-_FORMATS = ("JPEG", "PNG", "BMP", "WEBP")
 _TOLD_EVERY = 50
-Pixels = NDArray[np.uint8]
 
 
 def decode(task: Decode, stage: Callable[[str, int], None]) -> Decoded:
@@ -82,21 +77,10 @@ def _numbers(folders: Sequence[str], labels: Sequence[str]) -> dict[str, int] | 
 
 
 def _decoded(name: str, data: bytes) -> Pixels:
-    """(H, W) or (H, W, 3), as a board decodes it."""
-    from PIL import Image
-
     try:
-        with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
-            if math.prod(image.size) > MAX_PIXELS:
-                raise ValueError(f"{image.size[0]}x{image.size[1]} pixels are more than {MAX_PIXELS}")
-            plain = image if image.mode in ("L", "RGB") else image.convert("L" if image.mode in ("1", "LA") else "RGB")
-            return np.array(plain, dtype=np.uint8)
-    except MemoryError:
-        raise
-    except Exception as e:  # the decoders' edge: each has errors of its own for a broken file
-        raise unusable(
-            f"{name[:80]!r} can't be decoded ({str(e).splitlines()[0][:120] if str(e) else type(e).__name__})"
-        ) from e
+        return decoded(data)
+    except PictureError as e:
+        raise unusable(f"{name[:80]!r} can't be decoded ({e})") from e
 
 
 def _prepared(pixels: Pixels, task: Decode) -> Pixels:

@@ -25,18 +25,11 @@ from litefleet_controller.convert.tasks import (
     CHECKING,
     LENGTH,
     MAX_FRAME_BYTES,
-    Accelerated,
-    Built,
-    Calibrated,
-    Decoded,
     Failed,
-    Frozen,
-    PrunedModel,
-    Refused,
     Reply,
+    Result,
     Stage,
     Task,
-    Variant,
     frame,
     reply_decoder,
 )
@@ -60,8 +53,6 @@ _OWN_FAULTS = frozenset({signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SI
 """Signals that a process gets for what it does, not from others."""
 
 _STARTING = "starting"
-
-Done = Frozen | Decoded | PrunedModel | Calibrated | Variant | Accelerated | Built | Refused
 
 
 def scrubbed_environment(environment: Mapping[str, str], scratch: Path) -> dict[str, str]:
@@ -136,7 +127,7 @@ class WorkerProcess:
         """Resident memory of the process now; 0 when it can't be read."""
         return rss_bytes(self.pid)
 
-    async def ask(self, task: Task, on_stage: Callable[[Stage], None]) -> Done:
+    async def ask(self, task: Task, on_stage: Callable[[Stage], None]) -> Result:
         """Have `task` done. After anything but a return or a final ConversionError the worker isn't well any more.
 
         Raises:
@@ -178,7 +169,7 @@ class WorkerProcess:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self.pid, signal.SIGKILL)
 
-    async def _talk(self, task: Task, on_stage: Callable[[Stage], None]) -> Done | Failed:
+    async def _talk(self, task: Task, on_stage: Callable[[Stage], None]) -> Result | Failed:
         stdin, stdout = self._process.stdin, self._process.stdout
         if stdin is None or stdout is None:
             raise AssertionError("the worker was started with pipes")

@@ -20,6 +20,7 @@ from litefleet_controller.convert.interface import (
     TrainingSet,
 )
 from litefleet_controller.convert.latency import Hint
+from litefleet_controller.convert.owntasks import Epoch, OwnReply, OwnTask
 from litefleet_controller.convert.pruning.report import Pruned
 from litefleet_controller.convert.sandbox.enter import Containment
 from litefleet_controller.convert.targets.compilation import Compilation
@@ -37,7 +38,6 @@ RANGES_FILE = "ranges.json"
 EXAMINATION_FILE = "examination.json"
 DATA_FILE = "data.npz"
 COMPILED_FILE = "compiled.tflite"
-MODEL_FILE = "model.keras"
 
 CHECKING = "checking"
 """The stage in which a foreign file is first loaded and run: one that takes long there never ends."""
@@ -141,23 +141,15 @@ class Accelerate(Struct, frozen=True, kw_only=True, tag="accelerate"):
     """Wall clock that the compiler has."""
 
 
-class Build(Struct, frozen=True, kw_only=True, tag="build"):
-    """Make MODEL_FILE: an untrained network of an architecture in zoo/."""
-
-    folder: str
-    architecture: str
-    shape: tuple[int, int, int]
-    """Height and width in pixels, channels."""
-    classes: int
-    width: float = 1.0
-    seed: int = 0
-
-
-class Stage(Struct, frozen=True, kw_only=True, tag="stage"):
+class Stage(Struct, frozen=True, kw_only=True, tag="stage", omit_defaults=True):
     """A task enters a stage; the clock of the stage's time limit starts anew."""
 
     stage: str
     percent: int
+    epoch: Epoch | None = None
+    """That has just ended."""
+    note: str = ""
+    """What whoever waits should know at once."""
 
 
 class Frozen(Struct, frozen=True, kw_only=True, tag="frozen"):
@@ -220,17 +212,6 @@ class Accelerated(Struct, frozen=True, kw_only=True, tag="accelerated"):
     compilation: Compilation | None
 
 
-class Built(Struct, frozen=True, kw_only=True, tag="built"):
-    """A Build is done."""
-
-    parameters: int
-    """All of them, with the statistics of batch normalization."""
-    trainable: int
-    """Those that training changes."""
-    left_out: int
-    """Halvings of the architecture that were left out because the input is small."""
-
-
 class Refused(Struct, frozen=True, kw_only=True, tag="refused"):
     """This recipe can't be made of this model: the rung is refused, the next one may do."""
 
@@ -247,10 +228,9 @@ class Failed(Struct, frozen=True, kw_only=True, tag="failed"):
     hint: str = ""
 
 
-Task = Freeze | Inspect | Decode | Prune | Calibrate | Quantize | Accelerate | Build
-Reply = (
-    Containment | Stage | Frozen | Decoded | PrunedModel | Calibrated | Variant | Accelerated | Built | Refused | Failed
-)
+Task = Freeze | Inspect | Decode | Prune | Calibrate | Quantize | Accelerate | OwnTask
+Result = Frozen | Decoded | PrunedModel | Calibrated | Variant | Accelerated | OwnReply | Refused
+Reply = Containment | Stage | Result | Failed
 
 CALIBRATION_MISSING = "{} needs a calibration set, and the Model has none: set spec.calibration"
 

@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import BinaryIO
 
 from litefleet_controller.convert.interface import ConversionError
+from litefleet_controller.convert.owntasks import Build, Fit
 from litefleet_controller.convert.sandbox.enter import enter
 from litefleet_controller.convert.tasks import (
     Accelerate,
-    Build,
     Calibrate,
     Decode,
     Failed,
@@ -62,12 +62,12 @@ def allow_cpu(seconds: int) -> None:
 def carry_out(task: Task, replies: BinaryIO) -> Reply:
     """One task, with the stages it goes through written to `replies`."""
 
-    def stage(name: str, percent: int) -> None:
-        replies.write(frame(Stage(stage=name, percent=percent)))
+    def report(stage: Stage) -> None:
+        replies.write(frame(stage))
         replies.flush()
 
     try:
-        return _done(task, stage)
+        return _done(task, report)
     except RungError as e:
         return Refused(code=e.code, message=str(e))
     except ConversionError as e:
@@ -79,7 +79,10 @@ def carry_out(task: Task, replies: BinaryIO) -> Reply:
         return Failed(code="WorkerCrashed", message=f"{type(e).__name__}: {str(e)[:240]}", final=False)
 
 
-def _done(task: Task, stage: Callable[[str, int], None]) -> Reply:  # noqa: PLR0911 - one for each kind of task
+def _done(task: Task, report: Callable[[Stage], None]) -> Reply:  # noqa: PLR0911 - one for each kind of task
+    def stage(name: str, percent: int) -> None:
+        report(Stage(stage=name, percent=percent))
+
     match task:
         case Freeze():
             from litefleet_controller.convert.freeze import freeze
@@ -113,6 +116,10 @@ def _done(task: Task, stage: Callable[[str, int], None]) -> Reply:  # noqa: PLR0
             from litefleet_controller.convert.zoo.building import build
 
             return build(task, stage)
+        case Fit():
+            from litefleet_controller.convert.fitting.fit import fit
+
+            return fit(task, report)
 
 
 def _receive(stdin: BinaryIO, tasks: "queue.SimpleQueue[bytes]") -> None:

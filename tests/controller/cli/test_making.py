@@ -1,9 +1,12 @@
-"""`litefleet model new` as a person uses it; no controller is needed for it."""
+"""`litefleet model new` and `train` as a person uses them; no controller is needed for them."""
 
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
+import yaml
+from PIL import Image
 
 from litefleet_controller.cli import main
 
@@ -78,3 +81,74 @@ def test_what_cannot_be_built_is_refused_before_anything_starts(
     assert "\n" not in error.rstrip("\n")
     assert Path("old.keras").read_bytes() == b"precious"
     assert [p.name for p in tmp_path.iterdir()] == ["old.keras"]
+
+
+def pictures(folder: Path, images: int = 12, size: int = 12) -> Path:
+    """Two classes that anything can tell apart."""
+    for name, value in (("dark", 10), ("light", 240)):
+        (folder / name).mkdir(parents=True)
+        for number in range(images):
+            Image.new("L", (size, size), value + number % 5).save(folder / name / f"{number}.png")
+    return folder
+
+
+@pytest.mark.tensorflow
+def test_training_on_a_folder_writes_the_best_and_what_a_model_needs_beside_it(run: Run, tmp_path: Path) -> None:
+    model, out, sets = tmp_path / "m.keras", tmp_path / "t.keras", tmp_path / "sets"
+    sets.mkdir()
+    assert run("model", "new", "squeezenet", "--classes", 2, "--input", "8x8x1", "--out", model)[0] == 0
+    code, said, beside = run(
+        "model", "train", model, "--data", pictures(tmp_path / "data"), "--out", out, "--sets", sets,
+        "--epochs", 1, "--batch", 8,
+    )  # fmt: skip
+    assert code == 0, beside
+    assert out.stat().st_size > 1_000_000
+    assert "of 2 held-out images right, after epoch 1 of 1 on 22" in said
+    assert '  input: {preprocess: {"resize": [8, 8], "channels": 1}}' in said
+    assert '  output: {"labels": ["dark", "light"]}' in said
+    assert yaml.safe_load("\n".join(said.splitlines()[1:]))["output"]["labels"] == ["dark", "light"]
+    assert "decoding 24 images ..." in beside
+    assert "epoch 1 of 1: loss " in beside
+    assert f"next: litefleet model push {out}" in beside
+    with np.load(sets / "evaluation.npz") as held_out:
+        assert (held_out["x"].shape, sorted(held_out["y"])) == ((2, 8, 8, 1), [0, 1])
+    with np.load(sets / "calibration.npz") as shown:
+        assert len(shown["x"]) == 22
+
+
+TRAIN = ("m.keras", "--data", "data.npz", "--out", "t.keras")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        (("m.keras",), 2, "Missing option '--data'"),
+        (("gone.keras", *TRAIN[1:]), 1, "there is no 'gone.keras' (NotFound)"),
+        ((*TRAIN, "--data", "gone"), 1, "there is no 'gone' (NotFound)"),
+        (("data.npz", *TRAIN[1:]), 1, "'data.npz' is no .keras file (FormatMismatch)"),
+        ((*TRAIN, "--data", "m.keras"), 1, "is neither a folder nor an .npz file"),
+        ((*TRAIN, "--out", "m.keras"), 1, "'m.keras' is there already (AlreadyExists); --force replaces it"),
+        ((*TRAIN, "--sets", "nowhere"), 1, "there is no folder 'nowhere' (NotFound)"),
+        ((*TRAIN, "--validation", 0.9), 1, "--validation 0.9: must be above 0 and at most 0.5"),
+        ((*TRAIN, "--learning-rate", "nan"), 1, "--learning-rate nan: must be above 0"),
+        ((*TRAIN, "--epochs", 0), 2, "--epochs"),
+    ],
+)
+def test_training_that_cannot_begin_is_refused_before_anything_starts(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[object, ...], code: int, says: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("m.keras", "data.npz"):
+        Path(name).write_bytes(b"precious")
+    got, said, error = run("model", "train", *arguments)
+    assert (got, said) == (code, "")
+    assert says in error
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["data.npz", "m.keras"]
+
+
+def test_a_source_that_is_none_is_refused_by_the_worker_in_a_line(run: Run, tmp_path: Path) -> None:
+    model = tmp_path / "m.keras"
+    model.write_bytes(b"PK\x03\x04 but no more")
+    code, said, error = run("model", "train", model, "--data", tmp_path, "--out", tmp_path / "t.keras")
+    assert (code, said) == (1, "")
+    assert error.splitlines()[-1].startswith("error: the source is a damaged zip archive")

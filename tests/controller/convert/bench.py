@@ -1,5 +1,6 @@
 """A converter with the workshop's files in its blobs, and what is asked of it in one line."""
 
+import tempfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -20,8 +21,7 @@ from litefleet_controller.convert.interface import (
 )
 from litefleet_controller.convert.limits import PoolLimits
 from litefleet_controller.convert.local import LocalConverter
-from litefleet_controller.convert.process import Done
-from litefleet_controller.convert.tasks import Freeze, Stage, Task
+from litefleet_controller.convert.tasks import Freeze, Result, Stage, Task
 from litefleet_protocol.tensors import Postprocess, Preprocess
 
 DATA = Path(__file__).parents[2] / "agent" / "data"
@@ -83,11 +83,15 @@ class Bench:
         assert outcome.made is not None, outcome.refused
         return outcome.made
 
-    async def ask(self, task: Callable[[Path], Task], file: str) -> tuple[Done, bytes]:
-        """Have a task done by the worker that has tensorflow loaded: its answer, and a file that it made."""
+    async def ask(
+        self, task: Callable[[Path], Task], *files: str, told: Callable[[Stage], None] = ignore
+    ) -> tuple[Result, dict[str, bytes]]:
+        """Have a task done by the worker that has tensorflow loaded: its answer, and files that it made."""
         async with self.converter._pool.worker(Freeze) as worker:
-            done = await worker.ask(task(worker.scratch), ignore)
-            return done, (worker.scratch / file).read_bytes()
+            # As the pool's own tasks: the next one finds nothing of this.
+            with tempfile.TemporaryDirectory(dir=worker.scratch) as folder:
+                done = await worker.ask(task(Path(folder)), told)
+                return done, {name: (Path(folder) / name).read_bytes() for name in files}
 
     async def refusal(self, *ladder: RecipeName, **changes: Any) -> ConversionError:
         with pytest.raises(ConversionError) as refused:

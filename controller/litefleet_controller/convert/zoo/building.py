@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from litefleet_controller.convert.containment import check_keras_file
-from litefleet_controller.convert.tasks import MODEL_FILE, Build, Built
+from litefleet_controller.convert.owntasks import MODEL_FILE, Build, Built
 from litefleet_controller.convert.zoo.every import architecture
 
 
