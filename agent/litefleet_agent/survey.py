@@ -52,8 +52,7 @@ class Survey:
         except Exception:  # the thread's edge: a board that can't tell what it has works all the same
             log.exception("engines_not_probed")
             return
-        for engine in self._found:
-            log.info("engine_probed", engine=engine.name, version=engine.version, code=engine.code)
+        log.info("engines_probed", **{engine.name: engine.code or engine.version for engine in self._found})
         self._done()
 
 

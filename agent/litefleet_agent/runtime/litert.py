@@ -44,7 +44,7 @@ CPU = "cpu"
 LIBRARIES: Mapping[str, tuple[str, str]] = {
     EDGE_TPU: (
         "libedgetpu.so.1",
-        "install libedgetpu1-std: https://coral.ai/docs/accelerator/get-started",
+        "install libedgetpu1-std (coral.ai/docs/accelerator/get-started)",
     ),
     "gpu": (
         "libtensorflowlite_gpu_delegate.so",
@@ -146,9 +146,7 @@ def _library(name: str) -> str:
     except OSError as e:
         if "No such file" not in str(e) or library not in str(e).partition(":")[0]:
             raise ModelError(Code.ACCELERATOR_FAILED, f"{library} is here and doesn't load: {e}") from e
-        raise ModelError(
-            Code.ACCELERATOR_MISSING, f"there is no {library} on this board, which {name} needs ({todo})"
-        ) from e
+        raise ModelError(Code.ACCELERATOR_MISSING, f"no {library} on this board, which {name} needs: {todo}") from e
     return library
 
 

@@ -106,7 +106,8 @@ def changed_status(stored: Json, said: Json, now: datetime, generation: int) -> 
 
 
 def _engine(engine: EngineFound) -> Json:
-    return DeviceEngine(
+    """Without what is empty: every board has some, and they are listed by the thousand."""
+    whole = DeviceEngine(
         name=engine.name[:64],
         version=engine.version[:64],
         code=engine.code[:64],
@@ -118,6 +119,8 @@ def _engine(engine: EngineFound) -> Json:
             for a in engine.accelerators[:_MAX_ENGINES]
         ],
     ).dump()
+    whole["accelerators"] = [{k: v for k, v in a.items() if v} for a in whole["accelerators"]]
+    return {k: v for k, v in whole.items() if v}
 
 
 def _slot(device: str, name: str, slot: SlotReported, version_of: VersionOf) -> Json:
