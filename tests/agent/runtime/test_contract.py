@@ -192,3 +192,14 @@ def test_several_outputs_come_in_the_order_of_the_signature_in_the_trial_as_insi
         probabilities, largest = model.infer([x])
         np.testing.assert_allclose(probabilities, softmax(x @ WEIGHTS["a"].T), atol=1e-6)
         assert largest.tolist() == [[3.0]]
+
+
+@others
+def test_an_operator_that_the_engine_does_not_know_is_named(tmp_path, engine):
+    made = {
+        name: data.replace(b"Softmax", b"Softmix").replace(b"SoftMax", b"SoftMix")
+        for name, data in files(engine, "a").items()
+    }
+    with pytest.raises(ModelError, match="(?i)softmix") as caught:
+        load(engine, made, tmp_path)
+    assert caught.value.code == "UnsupportedOp"
