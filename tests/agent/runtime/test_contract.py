@@ -200,6 +200,6 @@ def test_an_operator_that_the_engine_does_not_know_is_named(tmp_path, engine):
         name: data.replace(b"Softmax", b"Softmix").replace(b"SoftMax", b"SoftMix")
         for name, data in files(engine, "a").items()
     }
-    with pytest.raises(ModelError, match="(?i)softmix") as caught:
+    with pytest.raises(ModelError, match=r"(?i)softmix") as caught:
         load(engine, made, tmp_path)
     assert caught.value.code == "UnsupportedOp"
