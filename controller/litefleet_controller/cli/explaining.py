@@ -113,6 +113,8 @@ def _used_by(uses: list[Json]) -> Iterator[str]:
         boards = f"{use['boardsServing']} boards serve it, {use['boardsTold']} were told to"
         rollouts = f"; rollouts: {', '.join(use['rollouts'])}" if use["rollouts"] else ""
         yield _line(label, f"{use['version']}/{use['class']}, artifact {use['artifact']}: {boards}{rollouts}")
+        if choice := use.get("choice"):
+            yield _line("", f"picked for {choice['objective']}: {choice['reason']}")
         label = ""
 
 

@@ -100,6 +100,7 @@ class Explanations:
             "version": name,
             "class": use.entry["deviceClass"],
             "artifact": artifact,
+            "choice": use.entry.get("choice"),
             "source": spec["source"],
             "boardsServing": sum(slot.get("current") == artifact for slot in slots),
             "boardsTold": sum(slot.get("desired") == artifact for slot in slots),

@@ -22,9 +22,9 @@ def prepared(shell: Shell) -> bytes:
     kept = shell.controller.run(shell.controller.blobs.put(document))
     shell.ok("apply", "-f", shell.write("version.yaml", VERSION))
     found = variant(made(entry(), recorded(key(), entry(), kept)), digest("7"))
-    shell.set_status(
-        "ModelVersion", "digits-v1", {"classes": [{"deviceClass": "pi", "state": "Ready", "variant": found.dump()}]}
-    )
+    choice = {"objective": "size", "reason": "int8 is the smallest", "latencyFrom": "Nowhere"}
+    entry_of_class = {"deviceClass": "pi", "state": "Ready", "variant": found.dump(), "choice": choice}
+    shell.set_status("ModelVersion", "digits-v1", {"classes": [entry_of_class]})
     return document
 
 
@@ -40,6 +40,7 @@ def test_the_chain_is_shown_from_the_variant_back_to_the_model(shell: Shell) -> 
     assert "litert-quantizer 0.11" in said
     assert "network: namespace; all held" in said
     assert f"digits-v1/pi, artifact {digest('7')}: 0 boards serve it" in said
+    assert "picked for size: int8 is the smallest" in said
 
 
 def test_the_statement_alone_is_printed_as_it_is_kept(shell: Shell) -> None:
