@@ -25,7 +25,7 @@ def bindings(
 ) -> Sequence[Binding]:
     """All reconcilers with their sources."""
     return (
-        Binding("models", models, (Source(MODEL.kind, itself), Source(MODEL_VERSION.kind, _model_of_deleted))),
+        Binding("models", models, (Source(MODEL.kind, _asked_anew), Source(MODEL_VERSION.kind, _model_of_deleted))),
         Binding(
             "versions",
             versions,
@@ -139,6 +139,15 @@ async def _class_of(events: Sequence[Event]) -> Iterable[Request]:
 
 async def _deleted(events: Sequence[Event]) -> Iterable[Request]:
     return await itself([e for e in events if e.type == "DELETED"])
+
+
+async def _asked_anew(events: Sequence[Event]) -> Iterable[Request]:
+    """The Model itself, but for how far its files are: who writes that comes back by the clock."""
+    return await itself([e for e in events if _spec_changed(e) or _latest(e.previous) != _latest(e.record)])
+
+
+def _latest(model: Record | None) -> object:
+    return (model.json().get("status") or {}).get("latestVersion") if model is not None else None
 
 
 async def _model_of_deleted(events: Sequence[Event]) -> Iterable[Request]:

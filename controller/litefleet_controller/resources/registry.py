@@ -41,6 +41,9 @@ MODEL = _declared(
     columns=(
         Column("Format", ".spec.source.format"),
         Column("Latest", ".status.latestVersion.name"),
+        Column("Ready", '.status.conditions[?(@.type=="Ready")].status'),
+        Column("Reason", '.status.conditions[?(@.type=="Ready")].reason'),
+        Column("Message", '.status.conditions[?(@.type=="Ready")].message', priority=1),
         _AGE,
     ),
 )  # fmt: skip

@@ -84,3 +84,25 @@ async def test_a_thousand_boards_at_the_start_cost_one_list_of_rollouts(
     events = [Event(EventType.ADDED, board, None)] * 1000
     assert await woken(world, "rollouts", "Device", events) == [Request("default", "digits")]
     assert lists == 1
+
+
+@pytest.mark.parametrize(
+    ("after", "wakes"),
+    [
+        (
+            {"files": [{"field": "spec.source", "uri": "https://m.test/m", "state": "Fetching", "receivedBytes": 5}]},
+            False,
+        ),
+        ({"conditions": []}, False),
+        ({"latestVersion": {"name": "digits-v1", "number": 1}}, True),
+    ],
+)
+async def test_how_far_a_models_files_are_does_not_wake_its_reconciler(
+    world: World, after: dict[str, Any], wakes: bool
+) -> None:
+    previous = await world.model()
+    await world.set_status("Model", "digits", after)
+    event = Event(EventType.MODIFIED, await world.objects.get(Key("Model", "default", "digits")), previous)
+    assert await woken(world, "models", "Model", [event]) == ([Request("default", "digits")] if wakes else [])
+    added = Event(EventType.ADDED, previous, None)
+    assert await woken(world, "models", "Model", [added]) == [Request("default", "digits")]
