@@ -32,9 +32,10 @@ class Survey:
         return self._found
 
     def working(self, installed: Mapping[str, str]) -> dict[str, str]:
-        """`installed` (engine to release) without what turned out not to load."""
+        """`installed` (engine to release) without what turned out not to load, and with what came without metadata."""
+        loaded = {engine.name: engine.version for engine in self._found if not engine.code}
         broken = {engine.name for engine in self._found if engine.code}
-        return {name: release for name, release in installed.items() if name not in broken}
+        return {name: release for name, release in {**loaded, **installed}.items() if name not in broken}
 
     def start(self, *, leave_closed: bool) -> None:
         """Begin, when called for the first time. `leave_closed`: what one process at a time may open (`exclusive`)."""

@@ -93,7 +93,9 @@ def surveyed(monkeypatch):
     """A survey that found this of an engine."""
 
     def survey(found):
-        monkeypatch.setattr(probing, "probe", lambda name, **_: found if name == found.name else EngineFound(name=name))
+        monkeypatch.setattr(
+            probing, "probe", lambda name, **_: found if name == found.name else EngineFound(name=name, version="1")
+        )
         done = threading.Event()
         made = Survey(done.set)
         assert made.found == ()
@@ -112,9 +114,14 @@ def test_a_board_reports_what_works_and_what_fails_and_not_what_is_not_there(sur
     assert present(engine).accelerators == (works, failed)
     survey = surveyed(engine)
     assert survey.found[0].accelerators == (works, failed)
-    assert survey.working({"litert": "2.3.0", "openvino": "1"}) == {"litert": "2.3.0", "openvino": "1"}
+    assert survey.working({"litert": "2.3.0"}) == {"litert": "2.3.0", "openvino": "1", "onnxruntime": "1"}
+
+
+def test_an_engine_that_came_without_metadata_is_reported_once_it_is_probed(surveyed):
+    survey = surveyed(EngineFound(name="openvino", version="2026.4.1"))
+    assert survey.working({"litert": "2.3.0"})["openvino"] == "2026.4.1"
 
 
 def test_an_engine_that_does_not_load_is_no_longer_reported_as_a_runtime(surveyed):
     survey = surveyed(EngineFound(name="litert", code="RuntimeBroken", message="why"))
-    assert survey.working({"litert": "2.3.0", "openvino": "1"}) == {"openvino": "1"}
+    assert survey.working({"litert": "2.3.0"}) == {"openvino": "1", "onnxruntime": "1"}
