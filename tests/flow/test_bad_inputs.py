@@ -425,7 +425,9 @@ GOOD = arrays(x=np.ones((2, 8, 8), np.float32))
         ("m.keras", b"TFL3" + bytes(100), "FormatMismatch", "no .keras file"),
         ("m.keras", GOOD, "FormatMismatch", "model.save"),
         ("d.npz", GOOD[: len(GOOD) // 2], "FormatMismatch", "save or copy the file again"),
-        ("m.txt", b"hello", "FormatMismatch", ".keras, .tflite, .zip"),
+        ("m.txt", b"hello", "FormatMismatch", ".keras, .zip, .tflite, .npz, .tar"),
+        ("m.onnx", b"\x08\x08", "FormatUnsupported", "onnx2tf"),
+        ("pets.tar.gz", b"\x1f\x8b" + bytes(100), "FormatMismatch", "cut off or damaged"),
         ("m.tflite", b"", "Empty", ""),
         ("m.tflite", b"TFL3" + bytes(100), "FormatMismatch", "no .tflite file"),
         ("m.zip", GOOD, "FormatMismatch", "litefleet model push FOLDER"),
@@ -449,12 +451,41 @@ def test_a_file_that_is_no_model_is_refused_at_the_door(
 
 
 @pytest.mark.parametrize(
-    "uri", ["s3://bucket/m.keras", "blob://sha256:" + "Z" * 64, "blob://sha256:../../etc", "m.keras"]
+    ("uri", "code"),
+    [
+        ("gs://bucket/m.keras", "InvalidUri"),
+        ("s3://bucket/../m.keras", "InvalidUri"),
+        ("file:///srv/../etc/passwd", "InvalidUri"),
+        ("http://models.test/m.keras\r\nHost: other", "InvalidUri"),
+        ("https://me:hunter2@models.test/m.keras", "CredentialsInManifest"),
+        ("https://b.s3.amazonaws.com/m?X-Amz-Signature=hunter2", "CredentialsInManifest"),
+        ("blob://sha256:" + "Z" * 64, "InvalidUri"),
+        ("blob://sha256:../../etc", "InvalidUri"),
+        ("m.keras", "InvalidUri"),
+    ],
 )
 @pytest.mark.usefixtures("unchanged")
-def test_a_source_that_cannot_be_fetched_is_refused(door: Door, uri: str) -> None:
+def test_a_source_that_cannot_be_fetched_is_refused(door: Door, uri: str, code: str) -> None:
     answer = door.post("models", manifest("Model", "bad", model(uri=uri)))
-    assert "litefleet model push" in assert_refused(answer, 422, "Invalid", "spec.source.uri")["message"]
+    assert "hunter2" not in assert_refused(answer, 422, code, "spec.source.uri")["message"]
+
+
+@pytest.mark.parametrize(
+    ("name", "uri", "code", "option"),
+    [
+        ("web", "https://models.test/m.keras", "HostNotAllowed", "--source-host models.test"),
+        ("cloud", "http://169.254.169.254/latest/meta-data/", "HostNotAllowed", "--source-host 169.254.169.254"),
+        ("bucket", "s3://bucket/m.keras", "BucketNotAllowed", "--source-bucket bucket"),
+        ("disk", "file:///etc/passwd", "FileNotAllowed", "--source-dir /etc"),
+    ],
+)
+def test_a_source_from_where_nothing_is_allowed_is_a_condition_with_the_way_in(
+    door: Door, name: str, uri: str, code: str, option: str
+) -> None:
+    door.make("Model", name, model(uri=uri))
+    door.fleet.wait(code, lambda: door.condition("models", name, "Ready").get("reason") == code, 30)
+    condition = door.condition("models", name, "Ready")
+    assert option in condition["message"]
 
 
 def test_a_source_that_was_not_pushed_or_is_another_file_is_a_condition(door: Door) -> None:
