@@ -145,11 +145,11 @@ class LocalConverter:
         if (unusable := _unusable(recipe, work)) is not None:
             return Attempt(recipe, None, unusable)
         try:
-            engine = engine_toolchain(recipes()[recipe].engine)
+            key = _key(request, recipe, work.toolchain, engine_toolchain(recipes()[recipe].engine))
         except RungError as e:
             return Attempt(recipe, None, RefusedRung(recipe, e.code, str(e)))
         course = work.report.rung(recipe)
-        rung = await self._rungs.make(_key(request, recipe, work.toolchain, engine), course)
+        rung = await self._rungs.make(key, course)
         if not rung.is_cached:
             await self._remember(course)
         if isinstance(rung.entry, RefusalEntry):
@@ -261,7 +261,11 @@ def _outcome(
 def _key(
     request: ConversionRequest, recipe: RecipeName, toolchain: dict[str, str], engine: dict[str, str]
 ) -> VariantKey:
-    """`toolchain`: what freezes the source; `engine`: what the recipe's engine needs beside it."""
+    """`toolchain`: what freezes the source; `engine`: what the recipe's engine needs beside it.
+
+    Raises:
+        RungError: see `is_trained`.
+    """
     # Where it is a candidate decides nothing of what it comes to.
     how = msgspec.structs.replace(recipes()[recipe], auto=())
     return VariantKey(
@@ -287,7 +291,7 @@ def _key(
 
 
 def _training(request: ConversionRequest, how: Recipe) -> TrainingSet | None:
-    if how.pruning is None or not is_trained(request.source_format, has_training=bool(request.training)):
+    if how.pruning is None or not is_trained(how.pruning, request.source_format, has_training=bool(request.training)):
         return None
     return request.training
 

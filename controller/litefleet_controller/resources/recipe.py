@@ -81,7 +81,23 @@ class Magnitude(Struct, frozen=True, forbid_unknown_fields=True, tag_field="meth
     fine_tuning: FineTuning
 
 
-Pruning = Magnitude
+class Channels(Struct, frozen=True, forbid_unknown_fields=True, tag_field="method", tag="channels"):
+    """Whole filters go, with all that is made of their channels; the model is trained after that. Smaller and faster.
+
+    Those go whose weights are smallest (Li et al. 2016, arXiv 1608.08710), and only where nothing but themselves
+    changes: see convert/pruning/topology.py. Needs training data and a `.keras` file.
+    """
+
+    share: float
+    """Of a layer's filters."""
+    divisor: int
+    """What stays is rounded up to a multiple of it."""
+    min_removed: float
+    """Share of the model's weights; where less could go it isn't worth it, and the recipe is refused."""
+    fine_tuning: FineTuning
+
+
+Pruning = Magnitude | Channels
 
 
 class Recipe(Struct, frozen=True, forbid_unknown_fields=True):

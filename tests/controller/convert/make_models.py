@@ -3,6 +3,7 @@
 Run as `python make_models.py FOLDER`. Real digits, a really trained network, and the sources that must be refused.
 """
 
+import json
 import os
 import sys
 from pathlib import Path
@@ -15,8 +16,12 @@ import tensorflow as tf
 from sklearn.datasets import load_digits
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
+from litefleet_controller.convert.pruning.channels import flat, without_channels
+from litefleet_controller.convert.pruning.topology import topology
+from litefleet_controller.convert.tasks import RungError
 from litefleet_controller.convert.training import main as train
 from litefleet_controller.fleet.packing import pack_saved_model
+from litefleet_controller.resources.recipe import recipes
 
 
 def write_data(folder: Path) -> None:
@@ -190,6 +195,49 @@ def write_for_accelerators(folder: Path) -> None:
         (folder / f"{name}.tflite").write_bytes(converter.convert())
 
 
+def write_thinned(folder: Path) -> None:
+    """Models of which half of each layer's filters are zero, before and after filters were taken out of them."""
+    layers = keras.layers
+    keras.utils.set_random_seed(6)
+    plain = [layers.Conv2D(16, 3, activation="relu"), layers.MaxPooling2D(), layers.Flatten(), layers.Dense(32, "relu")]
+    base = keras.applications.MobileNetV2((32, 32, 3), alpha=0.35, weights=None, include_top=False)
+    image = keras.Input((32, 32, 3))
+    squeezed = layers.Conv2D(16, 1, activation="relu")(image)
+    fire = layers.Concatenate()(
+        [layers.Conv2D(n, k, padding="same", activation="relu")(squeezed) for n, k in ((16, 1), (32, 3))]
+    )
+    added = layers.Add()([layers.Conv2D(16, 3, padding="same", activation="relu")(image) for _ in range(2)])
+    models = {
+        "plain": keras.Sequential([keras.Input((32, 32, 3)), *plain, layers.Dense(10)]),
+        "inverted-residuals": keras.Sequential([keras.Input((32, 32, 3)), base, layers.GlobalAveragePooling2D(), layers.Dense(10)]),
+        "fire": keras.Model(image, layers.Dense(10)(layers.GlobalAveragePooling2D()(fire))),
+        "residual": keras.Model(image, layers.Dense(10)(layers.GlobalAveragePooling2D()(added))),
+    }  # fmt: skip
+    (folder / "thinned.json").write_text(json.dumps({name: thinned(model) for name, model in models.items()}))
+
+
+def thinned(model: keras.Model) -> dict[str, object]:
+    how = recipes()["channel-pruned-int8"].pruning
+    whole = flat(model)
+    for name, count in topology(whole.get_config()).makers.items():
+        kernel, *bias = whole.get_layer(name).get_weights()
+        idle = np.random.default_rng(len(name)).permutation(count)[: count // 2]
+        kernel[..., idle] = 0
+        whole.get_layer(name).set_weights([kernel, *bias])
+    x = np.random.default_rng(1).random((4, 32, 32, 3), dtype=np.float32)
+    try:
+        smaller, _ = without_channels(model, how)
+    except RungError as e:
+        return {"code": e.code, "message": str(e)}
+    before, after = np.asarray(model(x)), np.asarray(smaller(x))
+    return {
+        "weights": model.count_params(),
+        "left": smaller.count_params(),
+        "answers": float(np.abs(before).max()),
+        "difference": float(np.abs(before - after).max()),
+    }
+
+
 if __name__ == "__main__":
     target = Path(sys.argv[1])
     write_data(target)
@@ -203,3 +251,4 @@ if __name__ == "__main__":
     write_saved_models(target)
     write_exports(target)
     write_for_accelerators(target)
+    write_thinned(target)

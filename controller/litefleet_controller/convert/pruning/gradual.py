@@ -26,7 +26,7 @@ def pruned_gradually(model: Any, how: Magnitude, lesson: Lesson, stage: Callable
         if step % every == 0 or step == lesson.steps - 1:
             masks.prune(sparsity_at(step, lesson.steps, how))
 
-    teach(model, lesson, before_step, masks.apply, stage)
+    teach(model, lesson, stage, before_step, masks.apply)
 
 
 class _Masks:

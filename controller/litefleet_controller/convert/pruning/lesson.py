@@ -56,9 +56,9 @@ def answers(model: Any, data: Training) -> Floats:
 def teach(
     model: Any,
     lesson: Lesson,
-    before_step: Callable[[int], None],
-    after_step: Callable[[], None],
     stage: Callable[[str, float], None],
+    before_step: Callable[[int], None] = lambda _: None,
+    after_step: Callable[[], None] = lambda: None,
 ) -> None:
     """Train all of `model`. `before_step` gets the number of each step; `stage` an epoch in words, and the share done.
 

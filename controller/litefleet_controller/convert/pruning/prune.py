@@ -6,8 +6,9 @@ from typing import Any
 
 from litefleet_controller.convert.pruning.once import layers_of, overall, pruned_once
 from litefleet_controller.convert.pruning.plan import why_not_trained
-from litefleet_controller.convert.pruning.report import Pruned
+from litefleet_controller.convert.pruning.report import Pruned, PrunedLayer
 from litefleet_controller.convert.tasks import FROZEN_FILE, Prune, PrunedModel
+from litefleet_controller.resources.recipe import Magnitude
 
 Told = Callable[[str, int], None]
 
@@ -25,6 +26,8 @@ def prune(task: Prune, stage: Told) -> PrunedModel:
 
 def _once(task: Prune, _: Told) -> tuple[bytes, Pruned]:
     how = task.pruning
+    if not isinstance(how, Magnitude):
+        raise TypeError("plan.py lets nothing else be pruned without training")
     made = pruned_once(Path(task.frozen).read_bytes(), how.sparsity_once, how.min_weights)
     layers = layers_of(made)
     note = f"pruned to {overall(layers):.0%} zeros at once, without training: {why_not_trained(task.source_format)}"
@@ -34,25 +37,47 @@ def _once(task: Prune, _: Told) -> tuple[bytes, Pruned]:
 def _trained(task: Prune, stage: Told) -> tuple[bytes, Pruned]:
     from litefleet_controller.convert.freeze import frozen
     from litefleet_controller.convert.loading import Asked, load_keras, opened
+    from litefleet_controller.convert.pruning.channels import without_channels
     from litefleet_controller.convert.pruning.gradual import pruned_gradually
+    from litefleet_controller.convert.pruning.lesson import teach
 
-    model = load_keras(Path(task.source), Path(task.folder))
+    model, how = load_keras(Path(task.source), Path(task.folder)), task.pruning
     lesson = _lesson(task, model)
     stage("training", 2)
-    pruned_gradually(model, task.pruning, lesson, lambda said, share: stage(said, 2 + int(90 * share)))
+
+    def told(said: str, share: float) -> None:
+        stage(said, 2 + int(90 * share))
+
+    taken: tuple[PrunedLayer, ...] | None = None
+    if isinstance(how, Magnitude):
+        pruned_gradually(model, how, lesson, told)
+    else:
+        model, taken = without_channels(model, how)
+        teach(model, lesson, told)
     stage("freezing", 93)
     made = frozen(opened(model, Asked()))
-    layers = layers_of(made)
-    note = f"pruned to {overall(layers):.0%} zeros in {lesson.epochs} epochs of training on {len(lesson.data)} samples"
+    trained = f"{lesson.epochs} epochs of training on {len(lesson.data)} samples"
+    if taken is None:
+        layers = layers_of(made)
+        sparsity, note = overall(layers), f"pruned to {overall(layers):.0%} zeros in {trained}"
+    else:
+        layers = taken
+        sparsity = 1 - _weights(made) / max(_weights(Path(task.frozen).read_bytes()), 1)
+        note = f"{sparsity:.0%} of the weights taken out with whole filters, then {trained}"
+    method, seed = ("magnitude" if taken is None else "channels"), lesson.how.seed
     return made, Pruned(
-        method="magnitude",
-        sparsity=overall(layers),
+        method=method,
+        sparsity=sparsity,
         layers=layers,
         epochs=lesson.epochs,
         samples=len(lesson.data),
-        seed=lesson.how.seed,
+        seed=seed,
         note=note,
     )
+
+
+def _weights(frozen: bytes) -> int:
+    return sum(layer.weights for layer in layers_of(frozen))
 
 
 def _lesson(task: Prune, model: Any) -> Any:

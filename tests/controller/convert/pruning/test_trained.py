@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import pytest_asyncio
 
-from litefleet_controller.convert.interface import ConversionRequest, Progress, TrainingSet
+from litefleet_controller.convert.interface import ConversionRequest, ParityLimits, Progress, TrainingSet
 from tests.controller.convert.bench import Bench, ignore
 
 pytestmark = [pytest.mark.tensorflow, pytest.mark.asyncio(loop_scope="module")]
@@ -94,3 +94,35 @@ async def test_training_data_that_is_no_good_costs_the_rung_alone(
     assert outcome.made.recipe == "float32"
     assert [r.code for r in outcome.refused] == ["TrainingInvalid"]
     assert says in outcome.refused[0].message
+
+
+async def test_a_model_without_half_of_its_filters_is_smaller_as_it_is_and_still_answers(bench: Bench) -> None:
+    asked = replace(await request(bench, "channel-pruned-int8"), limits=ParityLimits(0.9, 0.05))
+    made = (await bench.converter.convert(asked, ignore)).made
+    assert made is not None
+    assert made.pruned is not None
+    against = made.pruned.unpruned
+    assert against is not None
+    assert made.accuracy >= made.source_accuracy - 0.03
+    assert made.size < 0.6 * against.size
+    pruned = made.pruned.pruned
+    assert (pruned.method, pruned.epochs) == ("channels", 12)
+    assert pruned.sparsity > 0.5
+    assert [layer.sparsity for layer in pruned.layers] == [0.5] * len(pruned.layers)
+
+
+@pytest.mark.parametrize(
+    ("source", "source_format", "training", "code"),
+    [
+        ("digits.keras", "keras", False, "TrainingMissing"),
+        ("digits.tflite", "tflite", True, "PruningUnsupported"),
+        ("digits.zip", "savedModel", True, "PruningUnsupported"),
+    ],
+)
+async def test_filters_go_out_of_a_keras_file_with_training_data_only(
+    bench: Bench, source: str, source_format: str, training: bool, code: str
+) -> None:
+    asked = await bench.request("channel-pruned-float32", source=source, source_format=source_format)
+    given = (await request(bench)).training if training else None
+    (refused,) = (await bench.converter.convert(replace(asked, training=given), ignore)).refused
+    assert refused.code == code
