@@ -104,8 +104,9 @@ def _pruning(device_class: str, pruning: Json) -> Iterator[str]:
     yield f"{device_class} pruned ({pruning['method']}): {percent(pruning['sparsity'])} of the weights gone, {how}"
     if plain := pruning.get("unpruned"):
         sizes = size(pruning["compressedBytes"]), size(plain["compressedBytes"])
-        change = f"{pruning['accuracyChange'] * 100:+.1f} points"
-        yield f"  compressed {sizes[0]} against {sizes[1]} of {plain['recipe']}; accuracy {change}"
+        change = pruning.get("accuracyChange")
+        cost = "" if change is None else f"; accuracy {change * 100:+.1f} points"
+        yield f"  compressed {sizes[0]} against {sizes[1]} of {plain['recipe']}{cost}"
 
 
 def _target(device_class: str, target: Json) -> Iterator[str]:
