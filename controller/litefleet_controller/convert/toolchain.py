@@ -2,8 +2,8 @@
 
 import platform
 from collections.abc import Mapping
-from importlib.metadata import PackageNotFoundError, version
 
+from litefleet_controller.convert.distributions import installed_version
 from litefleet_controller.convert.interface import ConversionError, SourceFormat
 from litefleet_controller.convert.tasks import RungError
 from litefleet_controller.resources.recipe import Engine
@@ -98,7 +98,4 @@ def _versions(needed: Mapping[str, tuple[str, ...]]) -> tuple[dict[str, str], li
 
 
 def _version(distribution: str) -> str | None:
-    try:
-        return version(distribution)
-    except PackageNotFoundError:
-        return None
+    return installed_version(distribution)
