@@ -55,7 +55,7 @@ def _trained(task: Prune, stage: Told) -> tuple[bytes, Pruned]:
         model, taken = without_channels(model, how)
         teach(model, lesson, told)
     stage("freezing", 93)
-    made = frozen(opened(model, Asked()))
+    made = frozen(opened(model, Asked())).data
     trained = f"{lesson.epochs} epochs of training on {len(lesson.data)} samples"
     if taken is None:
         layers = layers_of(made)
