@@ -1,8 +1,9 @@
-"""What a set of variants costs: against a TFLiteConverter run for each, and when it was asked for before.
+"""What a set of variants costs, and how large they are: against a TFLiteConverter run for each.
 
 Ours includes what a script doesn't do: containment, the source's own answers, running each variant on the evaluation
-samples and comparing. Both sides run in warm processes; what importing TensorFlow costs is shown apart, and counted once
-on each side in a figure of its own.
+samples, timing and comparing. Both sides run in warm processes; what importing TensorFlow costs is shown apart, and counted
+once on each side in a figure of its own. Classes that come later find the frozen source: `further-recipe` needs a weight-only
+variant that nobody asked for before, `further-class` has other limits and the recipe of another one, `again` repeats all four.
 """
 
 import asyncio
@@ -12,22 +13,27 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from litefleet_controller.artifacts.directory import DirectoryBlobs
 from litefleet_controller.cli.demo.digits import SCALE, DataSets, write_data_sets
-from litefleet_controller.convert.interface import ConversionRequest, ParityLimits, RecipeName
+from litefleet_controller.convert.interface import ConversionRequest, Made, ParityLimits, Progress, RecipeName
 from litefleet_controller.convert.local import LocalConverter
 from litefleet_protocol.tensors import Preprocess
 from tests.figures import Figure, Run
 
 _RECIPES: tuple[RecipeName, ...] = ("float32", "float16", "dynamic-int8", "int8")
+_FURTHER: RecipeName = "weight-only-int8"
+_LIKE_FURTHER: RecipeName = "dynamic-int8"
+"""What TFLiteConverter makes that is nearest to it."""
 _CALIBRATED = 100
 _IMAGES = 32
 """Of MobileNetV2, for calibration and for evaluation."""
+_VARIANT_PERCENT = 50
+"""Evaluating below is the source's own."""
 _EVERYTHING_PASSES = ParityLimits(min_agreement=0.0, max_accuracy_drop=1.0)
 
 
@@ -44,6 +50,34 @@ class Source:
     """There is no file yet: the other side, which has TensorFlow loaded, makes it before it begins."""
 
 
+@dataclass(frozen=True)
+class Theirs:
+    """What a script comes to: by variant."""
+
+    import_s: float
+    seconds: dict[str, float]
+    sizes: dict[str, int]
+    """Bytes."""
+
+
+@dataclass(frozen=True)
+class Ours:
+    """What this project comes to."""
+
+    four_s: float
+    """Four classes with a recipe each, asked for at once."""
+    again_s: float
+    """The same again."""
+    class_s: float
+    """A class more, with a recipe that one of the four has."""
+    recipe_s: float
+    """A class more, with a recipe of its own."""
+    proof_s: float
+    """How much of that is after the file was made."""
+    sizes: dict[str, int]
+    """Bytes of the four."""
+
+
 def converting(run: Run) -> Sequence[Figure]:
     """Wall seconds. A sample leaves out MobileNetV2."""
     with tempfile.TemporaryDirectory() as name:
@@ -52,29 +86,63 @@ def converting(run: Run) -> Sequence[Figure]:
         figures = []
         for source in sources:
             theirs = _theirs(source, warm_up, folder)
-            ours_s, again_s = asyncio.run(_ours(source, warm_up, folder))
-            figures += _figures(source, theirs, ours_s, again_s)
+            ours = asyncio.run(_ours(source, warm_up, folder))
+            figures += [*_times(source, theirs, ours), *_further(source, theirs, ours), *_sizes(source, theirs, ours)]
         return figures
 
 
-def _figures(source: Source, theirs: dict[str, float], ours_s: float, again_s: float) -> Sequence[Figure]:
-    import_s = theirs.pop("import")
-    theirs_s = sum(theirs.values())
-    sides = {"ours s": ours_s, "four runs s": theirs_s, "import s": import_s} | {f"{k} s": v for k, v in theirs.items()}
+def _times(source: Source, theirs: Theirs, ours: Ours) -> Sequence[Figure]:
+    theirs_s = sum(theirs.seconds.values())
+    sides = {"ours s": ours.four_s, "four runs s": theirs_s, "import s": theirs.import_s}
+    sides |= {f"{k} s": v for k, v in theirs.seconds.items()}
     evaluated = len(np.load(source.evaluation)["x"])
     note = f"wall time; ours includes the proof on {evaluated} samples; TensorFlow imported before on both sides"
-    ratio = (ours_s + import_s) / (theirs_s + import_s)
+    ratio = (ours.four_s + theirs.import_s) / (theirs_s + theirs.import_s)
+    again = {"ours s": ours.again_s, "four runs s": theirs_s}
     return [
-        Figure(f"convert-four-{source.name}", ours_s / theirs_s, "of four runs", 0.25, "<=", sides, note=note),
+        Figure(f"convert-four-{source.name}", ours.four_s / theirs_s, "of four runs", 0.25, "<=", sides, note=note),
         Figure(f"convert-four-{source.name}-and-import", ratio, "of four runs", 0.25, "<=", sides, note=_ONCE),
+        Figure(f"convert-again-{source.name}", ours.again_s / theirs_s, "of four runs", 0.001, "<=", again),
+    ]
+
+
+def _further(source: Source, theirs: Theirs, ours: Ours) -> Sequence[Figure]:
+    """What a class costs that comes when others have their variants already."""
+    one_s = theirs.seconds[_LIKE_FURTHER]
+    recipe = {"ours s": ours.recipe_s, "of which proof s": ours.proof_s, f"{_LIKE_FURTHER} run s": one_s}
+    return [
         Figure(
-            f"convert-again-{source.name}",
-            again_s / theirs_s,
-            "of four runs",
-            0.001,
+            f"convert-further-recipe-{source.name}",
+            ours.recipe_s / one_s,
+            "of one run",
+            0.02,
             "<=",
-            {"ours s": again_s, "four runs s": theirs_s},
+            recipe,
+            note=f"{_FURTHER}, which no other class has; the proof is most of it, and a run of TFLiteConverter has none",
         ),
+        Figure(
+            f"convert-further-class-{source.name}",
+            ours.class_s / one_s,
+            "of one run",
+            0.02,
+            "<=",
+            {"ours s": ours.class_s, f"{_LIKE_FURTHER} run s": one_s},
+            note="another class, with other limits, and a recipe that one before it has",
+        ),
+    ]
+
+
+def _sizes(source: Source, theirs: Theirs, ours: Ours) -> Sequence[Figure]:
+    return [
+        Figure(
+            f"convert-size-{source.name}-{recipe}",
+            ours.sizes[recipe] / theirs.sizes[recipe],
+            "of TFLiteConverter's",
+            1.02,
+            "<=",
+            {"ours B": ours.sizes[recipe], "theirs B": theirs.sizes[recipe]},
+        )
+        for recipe in _RECIPES
     ]
 
 
@@ -118,7 +186,7 @@ def _train(folder: Path, data: DataSets, epochs: int) -> None:
     subprocess.run(command, check=True, capture_output=True)
 
 
-def _theirs(source: Source, warm_up: Source, folder: Path) -> dict[str, float]:
+def _theirs(source: Source, warm_up: Source, folder: Path) -> Theirs:
     out = folder / "theirs.json"
     job = {
         "model": str(source.model),
@@ -134,24 +202,36 @@ def _theirs(source: Source, warm_up: Source, folder: Path) -> dict[str, float]:
     (folder / "job.json").write_text(json.dumps(job))
     command = [sys.executable, "-m", "tests.benchmarks.tflite_converter", str(folder / "job.json")]
     subprocess.run(command, check=True, capture_output=True)
-    taken: dict[str, float] = json.loads(out.read_text())
-    return taken
+    said = json.loads(out.read_text())
+    return Theirs(said["import"], said["seconds"], said["bytes"])
 
 
-async def _ours(source: Source, warm_up: Source, folder: Path) -> tuple[float, float]:
-    """Seconds for four classes with a recipe each, asked for at once; and for the same again."""
+async def _ours(source: Source, warm_up: Source, folder: Path) -> Ours:
     blobs = DirectoryBlobs(folder / "blobs")
     with tempfile.TemporaryDirectory(dir=folder) as work:
         converter = LocalConverter(blobs, Path(work))
         try:
-            await _seconds(converter, await _requests(blobs, warm_up))
-            requests = await _requests(blobs, source)
-            return await _seconds(converter, requests), await _seconds(converter, requests)
+            await _convert(converter, await _requests(blobs, warm_up, *_RECIPES, _FURTHER))
+            requests = await _requests(blobs, source, *_RECIPES)
+            four = await _convert(converter, requests)
+            again = await _convert(converter, requests)
+            other = replace(
+                requests[2], device_class="other", limits=ParityLimits(min_agreement=0.1, max_accuracy_drop=0.9)
+            )
+            further = await _convert(converter, await _requests(blobs, source, _FURTHER))
+            return Ours(
+                four_s=four.seconds,
+                again_s=again.seconds,
+                class_s=(await _convert(converter, [other])).seconds,
+                recipe_s=further.seconds,
+                proof_s=further.proof_s,
+                sizes={made.recipe: made.size for made in four.made},
+            )
         finally:
             await converter.close()
 
 
-async def _requests(blobs: DirectoryBlobs, source: Source) -> list[ConversionRequest]:
+async def _requests(blobs: DirectoryBlobs, source: Source, *recipes: RecipeName) -> list[ConversionRequest]:
     model, evaluation, calibration = [
         await blobs.put(path.read_bytes()) for path in (source.model, source.evaluation, source.calibration)
     ]
@@ -167,12 +247,28 @@ async def _requests(blobs: DirectoryBlobs, source: Source) -> list[ConversionReq
             calibration_samples=_CALIBRATED,
             preprocess=source.preprocess,
         )
-        for recipe in _RECIPES
+        for recipe in recipes
     ]
 
 
-async def _seconds(converter: LocalConverter, requests: Sequence[ConversionRequest]) -> float:
+@dataclass(frozen=True)
+class _Converted:
+    made: Sequence[Made]
+    seconds: float
+    proof_s: float
+    """Since the first variant was there to be run."""
+
+
+async def _convert(converter: LocalConverter, requests: Sequence[ConversionRequest]) -> _Converted:
+    evaluated: list[float] = []
+
+    def progress(said: Progress) -> None:
+        if said.stage == "evaluating" and said.percent >= _VARIANT_PERCENT:
+            evaluated.append(time.perf_counter())
+
     began = time.perf_counter()
-    outcomes = await asyncio.gather(*(converter.convert(request, lambda _: None) for request in requests))
-    assert all(o.made is not None for o in outcomes), [o.refused for o in outcomes]
-    return time.perf_counter() - began
+    outcomes = await asyncio.gather(*(converter.convert(request, progress) for request in requests))
+    ended = time.perf_counter()
+    made = [o.made for o in outcomes if o.made is not None]
+    assert len(made) == len(requests), [o.refused for o in outcomes]
+    return _Converted(made, ended - began, ended - evaluated[0] if evaluated else 0.0)

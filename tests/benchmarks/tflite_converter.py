@@ -2,7 +2,7 @@
 
     python -m tests.benchmarks.tflite_converter JOB.json
 
-makes the job's model when there is none yet, converts it four times, and prints the seconds as JSON. The first model
+makes the job's model when there is none yet, converts it four times, and writes seconds and sizes as JSON. The first model
 warms the process up and is not counted, as the worker on the other side is warm, too; importing tensorflow is timed apart.
 """
 
@@ -62,8 +62,9 @@ def main() -> None:
         mobilenet(Path(job["model"]))
     folder = Path(job["folder"])
     convert_four_times(Path(job["warm_up"]), Path(job["warm_up_calibration"]), job["warm_up_scale"], folder)
-    taken = convert_four_times(Path(job["model"]), Path(job["calibration"]), job["scale"], folder)
-    Path(job["out"]).write_text(json.dumps({"import": imported, **taken}))
+    seconds = convert_four_times(Path(job["model"]), Path(job["calibration"]), job["scale"], folder)
+    sizes = {name: (folder / f"{name}.tflite").stat().st_size for name in seconds}
+    Path(job["out"]).write_text(json.dumps({"import": imported, "seconds": seconds, "bytes": sizes}))
 
 
 if __name__ == "__main__":
