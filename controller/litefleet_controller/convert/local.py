@@ -142,12 +142,12 @@ class LocalConverter:
         # A .tflite file may be quantized already; who looks at it knows.
         if recipes()[recipe].needs_calibration and request.calibration is None and request.source_format != "tflite":
             return Attempt(recipe, None, RefusedRung(recipe, "CalibrationMissing", CALIBRATION_MISSING.format(recipe)))
-        if (unusable := _unusable(recipe, work)) is not None:
-            return Attempt(recipe, None, unusable)
         try:
             key = _key(request, recipe, work.toolchain, engine_toolchain(recipes()[recipe].engine))
         except RungError as e:
             return Attempt(recipe, None, RefusedRung(recipe, e.code, str(e)))
+        if (unusable := _unusable(key, work.unusable)) is not None:
+            return Attempt(recipe, None, unusable)
         course = work.report.rung(recipe)
         rung = await self._rungs.make(key, course)
         if not rung.is_cached:
@@ -237,13 +237,12 @@ def _pushed(before: ConversionRequest, after: ConversionRequest) -> dict[str, st
     return {made: pushed for pushed, made in pairs if pushed and made and pushed != made}
 
 
-def _unusable(recipe: RecipeName, work: _Work) -> RefusedRung | None:
+def _unusable(key: VariantKey, unusable: Mapping[DataField, str]) -> RefusedRung | None:
     """Why a recipe that needs a data set can't be made, when that is a folder of images that is no good."""
-    how = recipes()[recipe]
-    if how.needs_calibration and "calibration" in work.unusable:
-        return RefusedRung(recipe, "CalibrationInvalid", work.unusable["calibration"])
-    if _training(work.request, how) is not None and "training" in work.unusable:
-        return RefusedRung(recipe, "TrainingInvalid", work.unusable["training"])
+    if key.how.needs_calibration and "calibration" in unusable:
+        return RefusedRung(key.recipe, "CalibrationInvalid", unusable["calibration"])
+    if key.training is not None and "training" in unusable:
+        return RefusedRung(key.recipe, "TrainingInvalid", unusable["training"])
     return None
 
 

@@ -7,6 +7,7 @@ classes with different limits share one computation. But for recipes that work t
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from msgspec import structs
 
@@ -34,12 +35,11 @@ def make_variant(task: Quantize, stage: Callable[[str, int], None]) -> Variant:
     Raises: RungError, ConversionError.
     """
     folder = Path(task.folder)
-    frozen = Path(task.frozen).read_bytes()
+    frozen = _Frozen.read(Path(task.frozen))
     source = read_answers(task.answers)
     names = task.outputs or tuple(f"output {n}" for n in range(len(source)))
     classes_ = source[0].shape[1] if task.measure.metric == "accuracy" else 0
-    shape = input_shape(parse(frozen))
-    evaluation = load_evaluation(task.evaluation, task.preprocess, shape, classes_, len(source[0]))
+    evaluation = load_evaluation(task.evaluation, task.preprocess, frozen.input_shape, classes_, len(source[0]))
     trial = Trial(folder, evaluation.x, source, yardstick(task.measure, source, names, evaluation), stage)
     made = (_litert if task.how.engine == "litert" else _other)(task, frozen, trial, stage)
     tried = made.tried
@@ -68,6 +68,24 @@ def make_variant(task: Quantize, stage: Callable[[str, int], None]) -> Variant:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class _Frozen:
+    """What variants are made of; taken apart once."""
+
+    data: bytes
+    model: Any
+    """schema.ModelT."""
+
+    @classmethod
+    def read(cls, path: Path) -> "_Frozen":
+        data = path.read_bytes()
+        return cls(data, parse(data))
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        return input_shape(self.model)
+
+
 def _compressed(task: Quantize) -> tuple[int, int] | None:
     if task.unpruned is None:
         return None
@@ -90,7 +108,7 @@ class _Made:
 
 
 def _examined(
-    task: Quantize, frozen: bytes, names: Sequence[str], source: Sequence[Floats], tried: Tried
+    task: Quantize, frozen: "_Frozen", names: Sequence[str], source: Sequence[Floats], tried: Tried
 ) -> Examination:
     """Layers are compared where activations were quantized from the float model, on what they were calibrated with."""
     layers = Layers()
@@ -98,12 +116,12 @@ def _examined(
         from litefleet_controller.convert.layererrors import SAMPLES, layer_errors
 
         samples = min(task.calibration_samples, SAMPLES)
-        x = load_calibration(task.calibration, samples, task.preprocess, input_shape(parse(frozen)))
-        layers = Layers(*layer_errors(frozen, tried.model, x), samples=len(x))
+        x = load_calibration(task.calibration, samples, task.preprocess, frozen.input_shape)
+        layers = Layers(*layer_errors(frozen.data, tried.model, x), samples=len(x))
     return examined(task.measure.metric, names, source, tried.outputs, tried.score.agreement, layers)
 
 
-def _litert(task: Quantize, frozen: bytes, trial: Trial, stage: Callable[[str, int], None]) -> _Made:
+def _litert(task: Quantize, frozen: "_Frozen", trial: Trial, stage: Callable[[str, int], None]) -> _Made:
     stage("quantizing", 50)
     tried, notes = _quantized(task, frozen, trial, stage)
     # What was tried last needn't be what was best.
@@ -113,42 +131,43 @@ def _litert(task: Quantize, frozen: bytes, trial: Trial, stage: Callable[[str, i
 
 
 def _quantized(
-    task: Quantize, frozen: bytes, trial: Trial, stage: Callable[[str, int], None]
+    task: Quantize, frozen: "_Frozen", trial: Trial, stage: Callable[[str, int], None]
 ) -> tuple[Tried, tuple[str, ...]]:
     """What the recipe comes to, and what was decided on the way."""
     from litefleet_controller.convert.quantize import quantize
     from litefleet_controller.convert.ranges import read_ranges
     from litefleet_controller.convert.sparing import spare
 
-    if _is_ready(frozen, task.recipe):
-        return trial(frozen), ()
+    if _is_ready(frozen.model, task.recipe):
+        return trial(frozen.data), ()
     ranges = read_ranges(task.ranges) if task.ranges is not None else None
     if task.how.spared is None or task.goal is None or task.calibration is None or ranges is None:
-        return trial(with_needed_versions(_changed(frozen, quantize(frozen, task.recipe, task.how, ranges), task))), ()
+        made = quantize(frozen.data, task.recipe, task.how, ranges)
+        return trial(with_needed_versions(_changed(frozen, made, task))), ()
     samples = min(task.calibration_samples, task.how.spared.samples)
-    x = load_calibration(task.calibration, samples, task.preprocess, input_shape(parse(frozen)))
+    x = load_calibration(task.calibration, samples, task.preprocess, frozen.input_shape)
     tried, note = spare(task, task.how.spared, task.goal, ranges, x, trial, stage)
     return tried, (note,)
 
 
-def _changed(frozen: bytes, made: bytes, task: Quantize) -> bytes:
+def _changed(frozen: "_Frozen", made: bytes, task: Quantize) -> bytes:
     """`made`, unless the quantizer passed over everything: a float32 file must not go out by another name.
 
     Raises:
         RungError: `QuantizationFailed`.
     """
-    if task.how.weights.dtype != "float32" and made == with_inlined_buffers(frozen):
+    if task.how.weights.dtype != "float32" and made == with_inlined_buffers(frozen.data):
         raise RungError("QuantizationFailed", f"the model has nothing that {task.recipe} could store smaller")
     return made
 
 
-def _other(task: Quantize, frozen: bytes, trial: Trial, stage: Callable[[str, int], None]) -> _Made:
+def _other(task: Quantize, frozen: "_Frozen", trial: Trial, stage: Callable[[str, int], None]) -> _Made:
     """Another engine's form of the frozen file."""
-    _is_ready(frozen, task.recipe)
+    _is_ready(frozen.model, task.recipe)
     stage("converting", 50)
     folder = Path(task.folder)
     source = folder / FROZEN_FILE  # blobs have no suffix, by which OpenVINO knows formats
-    source.write_bytes(with_inlined_buffers(frozen))
+    source.write_bytes(with_inlined_buffers(frozen.data))
     made_by = form(task.how.engine)
     found = made_by.write(source, task.how, folder)
     return _Made(trial.of(made_by.load(folder / MODEL_FILES[task.how.engine][0])), found, {})
@@ -162,13 +181,12 @@ def _named(signature: Signature, names: Sequence[str]) -> Signature:
     return structs.replace(signature, outputs=tuple(outputs))
 
 
-def _is_ready(frozen: bytes, recipe: RecipeName) -> bool:
+def _is_ready(model: Any, recipe: RecipeName) -> bool:
     """Whether the source, a quantized `.tflite` file, is what the recipe would make: then it goes out as it is.
 
     Raises:
         RungError: `AlreadyQuantized`, when it is what another recipe makes.
     """
-    model = parse(frozen)
     made_by = recipe_of(model)
     if made_by not in ("float32", recipe):
         raise RungError("AlreadyQuantized", described(model))
