@@ -63,14 +63,18 @@ def lines(found: Json) -> list[str]:
 
 def _variant(v: Json) -> Iterator[str]:
     yield _line("Variant", v["digest"])
-    yield _line(
-        "",
-        f"{v['recipe']} for {v['runtime']}, {size(v['sizeBytes'])}; agrees with the source on {percent(v['agreement'])}"
-        + (f", accuracy {percent(v['accuracy'])}" if v.get("accuracy") is not None else ""),
-    )
+    yield _line("", f"{v['recipe']} for {v['runtime']}, {size(v['sizeBytes'])}; {_likeness(v)}")
     if len(v.get("files") or []) > 1:
         for file in v["files"]:
             yield _line("", f"{file['name']} {file['digest']}")
+
+
+def _likeness(v: Json) -> str:
+    """How near it is to its source, in the terms of what it answers."""
+    if v.get("accuracy") is None and v.get("closeness"):
+        return ", ".join(f"{c['output']} is off by {percent(c['meanError'])} of its spread" for c in v["closeness"])
+    said = f"agrees with the source on {percent(v['agreement'])}"
+    return said + (f", accuracy {percent(v['accuracy'])}" if v.get("accuracy") is not None else "")
 
 
 def _made_of(found: Json, predicate: Json) -> Iterator[str]:

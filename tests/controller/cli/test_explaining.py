@@ -2,6 +2,7 @@
 
 import json
 
+from litefleet_controller.cli.explaining import lines
 from litefleet_controller.convert.provenance import recorded, statement
 from litefleet_controller.reconcile.variants import variant
 from tests.controller.cli.conftest import Shell, manifest
@@ -47,6 +48,14 @@ def test_the_statement_alone_is_printed_as_it_is_kept(shell: Shell) -> None:
     document = prepared(shell)
     assert shell.ok("explain", "variant", "digits-v1/pi", "-o", "statement").rstrip("\n").encode() == document
     assert json.loads(shell.ok("explain", "variant", "digits-v1/pi", "-o", "json"))["statement"] == json.loads(document)
+
+
+def test_a_variant_that_answers_tensors_is_said_to_be_as_near_as_its_outputs() -> None:
+    v = {"digest": digest("d"), "recipe": "int8", "runtime": "litert", "sizeBytes": 10, "agreement": 1.0}
+    v |= {"accuracy": None, "closeness": [{"output": "boxes", "meanError": 0.02}]}
+    said = lines({"variant": v, "provenance": None, "statement": None, "statementTrouble": "why", "uses": []})
+    assert said[1].strip() == "int8 for litert, 10 B; boxes is off by 2.0% of its spread"
+    assert said[2] == "Provenance:  why"
 
 
 def test_what_is_not_there_is_one_line(shell: Shell) -> None:
