@@ -6,6 +6,7 @@ import signal
 import ssl
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from litefleet_controller.app.settings import Settings, StartError, utc_now
 from litefleet_controller.artifacts.interface import Blobs
 from litefleet_controller.convert.interface import Converter
 from litefleet_controller.convert.local import LocalConverter
+from litefleet_controller.convert.sandbox.screen import Private
 from litefleet_controller.delivery.broker_program import BrokerError
 from litefleet_controller.identity.authority import Authority
 from litefleet_controller.identity.errors import AuthorityError
@@ -35,7 +37,7 @@ MakeConverter = Callable[[Blobs, Path], Converter]
 
 
 async def serve(
-    settings: Settings, ready: Callable[[str, Path], None], *, make_converter: MakeConverter = LocalConverter
+    settings: Settings, ready: Callable[[str, Path], None], *, make_converter: MakeConverter | None = None
 ) -> None:
     """Run until SIGTERM or SIGINT. `ready` is told the URL and the kubeconfig once requests are answered.
 
@@ -48,10 +50,16 @@ async def serve(
         loop.add_signal_handler(number, stop.set)
     try:
         async with AsyncExitStack() as stack:
-            await _run(settings, stack, stop, ready, make_converter)
+            await _run(settings, stack, stop, ready, make_converter or _contained(settings))
     except (AuthorityError, BrokerError, ServerError, StoreError, OSError, ssl.SSLError) as e:
         raise StartError(str(e), type(e).__name__.removesuffix("Error")) from e
     log.info("stopped")
+
+
+def _contained(settings: Settings) -> MakeConverter:
+    """Workers that see blobs, and nothing else of what lies beside them: keys, database, tokens."""
+    private = Private(settings.data_dir.resolve(), (settings.data_dir.resolve() / "blobs",))
+    return partial(LocalConverter, private=private)
 
 
 async def _run(

@@ -106,7 +106,8 @@ def _made_by(predicate: Json) -> Iterator[str]:
     yield _line("By", ", ".join(f"{name} {number}" for name, number in sorted(versions.items(), key=_own_first)))
     holds = [s["containment"] for s in steps if s.get("containment")]
     if holds:
-        loose = [name for name in ("calls", "writes", "privileges", "memory") if not all(h[name] for h in holds)]
+        measures = ("calls", "writes", "secrets", "privileges", "memory")
+        loose = [name for name in measures if not all(h.get(name) for h in holds)]
         network = ", ".join(dict.fromkeys({"none": "not closed"}.get(h["network"], h["network"]) for h in holds))
         yield _line("Contained", f"network: {network}" + (f"; not held: {', '.join(loose)}" if loose else "; all held"))
 

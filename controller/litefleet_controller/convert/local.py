@@ -45,6 +45,7 @@ from litefleet_controller.convert.provenance import recorded, statement
 from litefleet_controller.convert.pruning.plan import is_trained
 from litefleet_controller.convert.reporting import Report, RungReport
 from litefleet_controller.convert.rungs import Rungs
+from litefleet_controller.convert.sandbox.screen import Private
 from litefleet_controller.convert.steps import Now
 from litefleet_controller.convert.targets.interface import Targeted, Tools
 from litefleet_controller.convert.targets.tools import InstalledTools
@@ -70,16 +71,18 @@ class LocalConverter:
         workers: int = 1,
         limits: PoolLimits | None = None,
         tools: Tools | None = None,
+        private: Private | None = None,
         now: Now = lambda: datetime.now(UTC),
     ) -> None:
         """Keep entries under `work_dir/cache` and scratch files under `work_dir/scratch`; `workers` tasks at a time.
 
-        `tools`: where compilers are looked for; on this machine by default. `now`: for provenance.
+        `tools`: where compilers are looked for; on this machine by default. `private`: what workers are
+        kept out of. `now`: for provenance.
         """
         self._blobs = blobs
         self._now = now
         self._courses = Courses(work_dir / "cache" / "courses.json")
-        self._pool = WorkerPool(work_dir / "scratch", limits or PoolLimits(), size=workers)
+        self._pool = WorkerPool(work_dir / "scratch", limits or PoolLimits(), size=workers, private=private)
         self._rungs = Rungs(blobs, work_dir / "cache", self._pool, now)
         self._images = ImageSets(blobs, work_dir / "cache", self._pool)
         self._acceleration = Acceleration(

@@ -19,6 +19,7 @@ import structlog
 from litefleet_controller.convert.interface import ConversionError
 from litefleet_controller.convert.limits import PoolLimits
 from litefleet_controller.convert.process import WorkerProcess
+from litefleet_controller.convert.sandbox.screen import Private
 from litefleet_controller.convert.tasks import Decode, Freeze, Inspect, Task
 
 log = structlog.get_logger(__name__)
@@ -36,12 +37,13 @@ class _Idle:
 class WorkerPool:
     """Runs tasks in worker processes."""
 
-    def __init__(self, scratch: Path, limits: PoolLimits, *, size: int) -> None:
+    def __init__(self, scratch: Path, limits: PoolLimits, *, size: int, private: Private | None = None) -> None:
         """Make an empty pool. `scratch` is emptied: what is there was left by a controller that was killed."""
         shutil.rmtree(scratch, ignore_errors=True)
         scratch.mkdir(parents=True)
         self._scratch = scratch
         self._limits = limits
+        self._private = private
         self._size = size
         self._slots = asyncio.Semaphore(size)
         self._idle: dict[type[Task], list[_Idle]] = {}
@@ -99,7 +101,7 @@ class WorkerPool:
             if (worker := self._take_idle(able)) is not None:
                 return able, worker
         try:
-            return kind, await WorkerProcess.start(self._scratch, self._limits.worker)
+            return kind, await WorkerProcess.start(self._scratch, self._limits.worker, self._private)
         except OSError as e:
             raise ConversionError("WorkerCrashed", f"no conversion worker can be started: {e}", final=False) from e
 

@@ -21,6 +21,7 @@ import structlog
 from litefleet_controller.convert.interface import ConversionError
 from litefleet_controller.convert.limits import WorkerLimits
 from litefleet_controller.convert.sandbox.enter import Containment
+from litefleet_controller.convert.sandbox.screen import Private
 from litefleet_controller.convert.tasks import (
     CHECKING,
     LENGTH,
@@ -89,8 +90,8 @@ class WorkerProcess:
         self.is_well = True
 
     @classmethod
-    async def start(cls, scratch_root: Path, limits: WorkerLimits) -> "WorkerProcess":
-        """Start a worker with an empty scratch folder under `scratch_root`."""
+    async def start(cls, scratch_root: Path, limits: WorkerLimits, private: Private | None = None) -> "WorkerProcess":
+        """Start a worker with an empty scratch folder under `scratch_root`, that sees nothing of what is `private`."""
         scratch = Path(await asyncio.to_thread(tempfile.mkdtemp, prefix="worker-", dir=scratch_root))
         process = await asyncio.create_subprocess_exec(
             sys.executable,
@@ -99,6 +100,7 @@ class WorkerProcess:
             "litefleet_controller.convert.worker",
             str(limits.max_data_bytes),
             str(limits.cpu_seconds),
+            *([str(private.folder), *map(str, private.shown)] if private is not None else []),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,

@@ -19,6 +19,7 @@ from typing import BinaryIO
 from litefleet_controller.convert.interface import ConversionError
 from litefleet_controller.convert.owntasks import Build, Fit
 from litefleet_controller.convert.sandbox.enter import enter
+from litefleet_controller.convert.sandbox.screen import Private
 from litefleet_controller.convert.tasks import (
     Accelerate,
     Calibrate,
@@ -130,10 +131,11 @@ def _receive(stdin: BinaryIO, tasks: "queue.SimpleQueue[bytes]") -> None:
 
 
 def main() -> int:
-    """The program: `worker DATA_BYTES CPU_SECONDS`, in its scratch folder."""
+    """The program: `worker DATA_BYTES CPU_SECONDS [PRIVATE_FOLDER SHOWN_FOLDER ...]`, in its scratch folder."""
     data_bytes, cpu_seconds = int(sys.argv[1]), int(sys.argv[2])
     limit_process(data_bytes)
-    containment = enter(Path.cwd())
+    folders = [Path(argument) for argument in sys.argv[3:]]
+    containment = enter(Path.cwd(), Private(folders[0], tuple(folders[1:])) if folders else None)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     replies = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)

@@ -31,7 +31,7 @@ def key(recipe: str = "int8") -> VariantKey:
 
 
 def entry(*, calibrated: bool = True) -> VariantEntry:
-    held = Containment(network="namespace", calls=True, writes=True, privileges=True, memory=True)
+    held = Containment(network="namespace", calls=True, writes=True, privileges=True, secrets=True, memory=True)
     names = ("freeze", "calibrate", "make") if calibrated else ("freeze", "make")
     steps = tuple(
         Step(

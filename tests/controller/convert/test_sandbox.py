@@ -17,13 +17,14 @@ from litefleet_controller.convert.interface import ConversionError
 from litefleet_controller.convert.limits import WorkerLimits
 from litefleet_controller.convert.process import WorkerProcess
 from litefleet_controller.convert.sandbox.enter import Containment
+from litefleet_controller.convert.sandbox.screen import Private
 from litefleet_controller.convert.tasks import Accelerate, Refused, Stage
 from litefleet_controller.convert.usage import Usage, exceeded, measure
 from tests.controller.convert.hostile_compiler import ACTS, write_hostile
 
 _MODEL = Path(__file__).parents[2] / "agent" / "data" / "int8.tflite"
 _LIMITS = WorkerLimits(watch_seconds=0.02)
-_ALLOWED = {"write to its scratch folder"}
+_ALLOWED = {"write to its scratch folder", "read a blob"}
 
 
 def silent(_: Stage) -> None:
@@ -32,8 +33,13 @@ def silent(_: Stage) -> None:
 
 @contextlib.asynccontextmanager
 async def worker(folder: Path, limits: WorkerLimits = _LIMITS) -> AsyncIterator[WorkerProcess]:
-    (folder / "scratch").mkdir()
-    process = await WorkerProcess.start(folder / "scratch", limits)
+    """A worker whose scratch folder lies where the controller's keys do, as it does in a controller."""
+    data = folder / "data"
+    for place in ("convert/scratch", "blobs", "identity"):
+        (data / place).mkdir(parents=True)
+    (data / "blobs" / "one").write_text("a blob")
+    (data / "identity" / "key").write_text("a key")
+    process = await WorkerProcess.start(data / "convert" / "scratch", limits, Private(data, (data / "blobs",)))
     try:
         yield process
     finally:
@@ -69,11 +75,12 @@ async def test_nothing_gets_out_of_a_worker(tmp_path: Path, listening: None, mon
         for act in ACTS:
             came_to[act] = await attempt(process, tmp_path, act)
         assert process.containment == Containment(
-            network="namespace", calls=True, writes=True, privileges=True, memory=True
+            network="namespace", calls=True, writes=True, privileges=True, secrets=True, memory=True
         )
         assert process.containment.missing == ()
     assert {act for act, outcome in came_to.items() if outcome == "done"} == _ALLOWED
     assert came_to["dial the loopback"] == came_to["ask a local socket"] == "PermissionError"
+    assert came_to["read the controller's key"] == "FileNotFoundError"
     assert came_to["find a secret in the environment"] == "KeyError"
     assert came_to["find a secret in the parent's environment"] == "PermissionError"
     assert (tmp_path / "kept").read_text() == "whole"
@@ -143,7 +150,9 @@ def test_links_out_of_the_scratch_folder_are_not_counted_and_what_is_gone_is_not
 
 def test_what_a_machine_does_not_give_is_said_in_words() -> None:
     assert "no way to the network" in Containment().missing
-    assert Containment(network="filter", calls=True, writes=True, memory=True).missing == ("no privileges",)
+    assert Containment(network="filter", calls=True, writes=True, secrets=True, memory=True).missing == (
+        "no privileges",
+    )
 
 
 _WITHOUT_NAMESPACES = """

@@ -14,6 +14,7 @@ from typing import Literal
 from msgspec import Struct
 
 from litefleet_controller.convert.sandbox import landlock, namespaces, seccomp, syscalls
+from litefleet_controller.convert.sandbox.screen import Private, screen
 
 NICENESS = 10
 """Serving the fleet goes before making models for it."""
@@ -30,6 +31,8 @@ class Containment(Struct, frozen=True, kw_only=True, tag="contained"):
     """Only the scratch folder can be written to."""
     privileges: bool = False
     """It has no capabilities and gets none."""
+    secrets: bool = False
+    """The controller's folder with its keys and its database can't be read."""
     memory: bool = False
     """The controller's own memory and environment can't be read."""
 
@@ -40,18 +43,23 @@ class Containment(Struct, frozen=True, kw_only=True, tag="contained"):
             "no way to the network": self.network != "none",
             "no way into other processes": self.calls and self.memory,
             "no writing outside its scratch folder": self.writes,
+            "no reading of the controller's keys and database": self.secrets,
             "no privileges": self.privileges,
         }
         return tuple(words for words, holds in found.items() if not holds)
 
 
-def enter(scratch: Path) -> Containment:
-    """Give up for good what converting needs none of. The process must have one thread only."""
+def enter(scratch: Path, private: Private | None = None) -> Containment:
+    """Give up for good what converting needs none of. The process must have one thread only.
+
+    Its working directory is `scratch`. `private`: what is hidden from it.
+    """
     os.nice(NICENESS)
     if sys.platform != "linux":
         return Containment()
     syscalls.adopt_orphans()
     left = namespaces.leave()
+    is_hidden = private is not None and left != "" and screen(private, scratch)
     has_none = _without_capabilities()
     # After the ids and capabilities have changed: that takes the signal back.
     syscalls.die_with_parent(signal.SIGKILL)
@@ -63,6 +71,7 @@ def enter(scratch: Path) -> Containment:
         calls=calls,
         writes=writes,
         privileges=has_none,
+        secrets=is_hidden,
         memory=left == "user" or writes,
     )
 

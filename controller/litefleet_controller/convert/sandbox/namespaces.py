@@ -11,6 +11,7 @@ from typing import Literal
 
 from litefleet_controller.convert.sandbox import syscalls
 
+_CLONE_NEWNS = 0x00020000
 _CLONE_NEWIPC = 0x08000000
 _CLONE_NEWUSER = 0x10000000
 _CLONE_NEWNET = 0x40000000
@@ -25,7 +26,7 @@ def leave() -> Kind:
     """
     user, group = os.getuid(), os.getgid()
     try:
-        syscalls.unshare(_CLONE_NEWUSER | _CLONE_NEWNET | _CLONE_NEWIPC)
+        syscalls.unshare(_CLONE_NEWUSER | _CLONE_NEWNET | _CLONE_NEWIPC | _CLONE_NEWNS)
     except OSError:
         return _leave_as_root()
     _map(user, group)
@@ -34,7 +35,7 @@ def leave() -> Kind:
 
 def _leave_as_root() -> Kind:
     try:
-        syscalls.unshare(_CLONE_NEWNET | _CLONE_NEWIPC)
+        syscalls.unshare(_CLONE_NEWNET | _CLONE_NEWIPC | _CLONE_NEWNS)
     except OSError:
         return ""
     return "network"

@@ -19,6 +19,11 @@ def unshare(flags: int) -> None:
     _checked(_libc.unshare(flags))
 
 
+def mount(source: str, target: str, kind: str, flags: int, options: str = "") -> None:
+    """Mount in this process's own namespace. Raises: OSError."""
+    _checked(_libc.mount(source.encode(), target.encode(), kind.encode(), ctypes.c_ulong(flags), options.encode()))
+
+
 def call(number: int, *arguments: object) -> int:
     """A system call without a wrapper in the C library. Raises: OSError."""
     return _checked(_libc.syscall(ctypes.c_long(number), *arguments))
