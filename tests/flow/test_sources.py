@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from litefleet_controller.cli.demo.digits import DataSets, write_data_sets
+from litefleet_controller.resources.recipe import candidates as recipes_for
 from tests.controller.convert.bench import endless
 from tests.flow.fleet import Fleet, Json, fleet
 
@@ -60,7 +61,8 @@ def variant(running: Fleet, version: str) -> Json:
 
 
 def release(running: Fleet, source: Json, version: str) -> None:
-    running.change("models", SLOT, {"source": source})
+    # A merge patch leaves what it doesn't name, and a signature is for SavedModels.
+    running.change("models", SLOT, {"source": {"signature": None, **source}})
     running.wait(version, lambda: running.status("models", SLOT)["latestVersion"]["name"] == version)
 
 
@@ -102,3 +104,24 @@ def test_a_tflite_file_that_crashes_litert_is_refused_after_one_try(line: Fleet)
     entry = variant(line, "meter-v3")
     assert (entry["state"], entry["code"], entry["attempts"]) == ("Refused", "ModelCrashed", 1)
     assert line.slot(BOARD, SLOT)["currentVersion"] == "meter-v2"
+
+
+def test_example_06_a_class_that_leaves_the_choice_to_measurement_gets_the_best_and_its_report(
+    line: Fleet, exported: Path
+) -> None:
+    line.cli("apply", "-f", str(ROOT / "manifests" / "examples" / "06-best-variant.yaml"))
+    line.change("deviceclasses", CLASS, {"variants": ["auto"], "objective": "accuracy"})
+    release(line, {"uri": line.push(exported / "converted.tflite"), "format": "tflite"}, "meter-v4")
+    line.wait("meter-v4", lambda: line.slot(BOARD, SLOT).get("currentVersion") == "meter-v4")
+    entry = variant(line, "meter-v4")
+    candidates = {c["recipe"]: c for c in entry["candidates"]}
+    assert set(candidates) == set(recipes_for("litert", "cpu"))
+    assert candidates[entry["variant"]["recipe"]]["verdict"] == "Picked"
+    assert (entry["choice"]["objective"], entry["choice"]["latencyFrom"]) == ("accuracy", "Here")
+    # The board ran int8 of the version before, which counts for this one.
+    assert candidates["int8"]["boards"]["version"] in ("meter-v1", "meter-v2")
+    assert candidates["int8"]["boards"]["inferences"] >= ENOUGH
+    out = line.directory / "report.html"
+    table = line.cli("model", "report", SLOT, "--out", str(out))
+    assert f"{CLASS}: {entry['variant']['recipe']}, for accuracy: {entry['choice']['reason']}" in table
+    assert "Error of each layer" in out.read_text(encoding="utf-8")

@@ -9,6 +9,7 @@ from litefleet_controller.cli.report.markup import el
 
 Json = dict[str, Any]
 _KIB = 1024
+_LAYERS = ("Refused", "Dominated", "Front", "Picked")
 _LABEL = 13
 """Height of a line of text."""
 _STAR = "M0,-8 L2.2,-2.8 7.6,-2.5 3.5,1 4.7,6.5 0,3.5 -4.7,6.5 -3.5,1 -7.6,-2.5 -2.2,-2.8 Z"
@@ -59,7 +60,8 @@ def scatter(device_class: str, candidates: Sequence[Json], source_accuracy: floa
         _level(frame, up(source_accuracy)) if source_accuracy is not None else None,
         _staircase(frame, [(x, y) for c, x, y in at if c in front]),
         _labels(frame, at),
-        [_point(c, x, y, quality) for c, x, y in at],
+        # What was picked over what is on the front over the rest, where they lie close together.
+        [_point(c, x, y, quality) for c, x, y in sorted(at, key=lambda p: _LAYERS.index(p[0]["verdict"]))],
     )
 
 
