@@ -5,13 +5,14 @@ BIN := .venv/bin
 # Programs that are started by the hundred are compiled once, as on a board where pip compiled them.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup demo test lint format bench faults clean
+.PHONY: help setup demo test lint format bench bench-catalog faults clean
 
 help:
 	@echo "make demo    the whole product in a few minutes, on real handwritten digits (ARGS=--keep leaves it running)"
 	@echo "make test    all tests (ARGS are pytest's)"
 	@echo "make lint    ruff, mypy --strict, import layers"
 	@echo "make bench   the figures of docs/benchmarks.md"
+	@echo "make bench-catalog  docs/catalog.md: every architecture for every class of board (an hour)"
 	@echo "make faults  the figures of docs/faults.md: hours of killing, cutting and corrupting"
 
 setup:
@@ -37,6 +38,9 @@ format: setup
 
 bench: setup
 	@$(BIN)/python -m tests.benchmarks --keep $(ARGS)
+
+bench-catalog: setup
+	@$(BIN)/python -m tests.benchmarks catalog --keep $(ARGS)
 
 faults: setup
 	@scripts/get-cc

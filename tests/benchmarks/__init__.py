@@ -3,6 +3,7 @@
 A figure that misses its goal is reported as missed, never left out.
 """
 
+from tests.benchmarks.catalog import catalog
 from tests.benchmarks.converting import converting
 from tests.benchmarks.delivering import delivering
 from tests.benchmarks.engines import engines
@@ -23,6 +24,7 @@ BENCHMARKS: dict[str, Measure] = {
     "watching": watching,
     "converting": converting,
     "outside": outside,
+    "catalog": catalog,
     "looping": looping,
     "ingesting": ingesting,
     "delivering": delivering,

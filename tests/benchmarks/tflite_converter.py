@@ -9,7 +9,7 @@ warms the process up and is not counted, as the worker on the other side is warm
 import json
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,12 @@ def mobilenet(path: Path) -> None:
     keras.applications.MobileNetV2(input_shape=(224, 224, 3), weights=None).save(path)
 
 
-def convert_four_times(model: Path, calibration: Path, scale: float, folder: Path) -> dict[str, float]:
+VARIANTS = ("float32", "float16", "dynamic-int8", "int8")
+
+
+def convert_each(
+    model: Path, calibration: Path, scale: float, folder: Path, variants: Sequence[str] = VARIANTS
+) -> dict[str, float]:
     """Seconds by variant: each loads the model and writes a file, as a script for one variant does."""
     import keras
     import tensorflow as tf
@@ -35,7 +40,7 @@ def convert_four_times(model: Path, calibration: Path, scale: float, folder: Pat
             yield [image]
 
     taken = {}
-    for name in ("float32", "float16", "dynamic-int8", "int8"):
+    for name in variants:
         began = time.perf_counter()
         converter = tf.lite.TFLiteConverter.from_keras_model(keras.saving.load_model(model, compile=False))
         if name != "float32":
@@ -61,8 +66,8 @@ def main() -> None:
     if job["make"] and not Path(job["model"]).exists():
         mobilenet(Path(job["model"]))
     folder = Path(job["folder"])
-    convert_four_times(Path(job["warm_up"]), Path(job["warm_up_calibration"]), job["warm_up_scale"], folder)
-    seconds = convert_four_times(Path(job["model"]), Path(job["calibration"]), job["scale"], folder)
+    convert_each(Path(job["warm_up"]), Path(job["warm_up_calibration"]), job["warm_up_scale"], folder)
+    seconds = convert_each(Path(job["model"]), Path(job["calibration"]), job["scale"], folder)
     sizes = {name: (folder / f"{name}.tflite").stat().st_size for name in seconds}
     Path(job["out"]).write_text(json.dumps({"import": imported, "seconds": seconds, "bytes": sizes}))
 
