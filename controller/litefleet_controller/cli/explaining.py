@@ -107,7 +107,7 @@ def _made_by(predicate: Json) -> Iterator[str]:
     holds = [s["containment"] for s in steps if s.get("containment")]
     if holds:
         measures = ("calls", "writes", "secrets", "privileges", "memory")
-        loose = [name for name in measures if not all(h.get(name) for h in holds)]
+        loose = [name for name in measures if any(h.get(name) is False for h in holds)]
         network = ", ".join(dict.fromkeys({"none": "not closed"}.get(h["network"], h["network"]) for h in holds))
         yield _line("Contained", f"network: {network}" + (f"; not held: {', '.join(loose)}" if loose else "; all held"))
 

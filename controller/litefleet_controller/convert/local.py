@@ -50,7 +50,7 @@ from litefleet_controller.convert.steps import Now
 from litefleet_controller.convert.targets.interface import Targeted, Tools
 from litefleet_controller.convert.targets.tools import InstalledTools
 from litefleet_controller.convert.tasks import CALIBRATION_MISSING, RungError
-from litefleet_controller.convert.toolchain import engine_toolchain, installed_toolchain
+from litefleet_controller.convert.toolchain import decoding_toolchain, engine_toolchain, installed_toolchain
 from litefleet_controller.convert.weighing import Attempt, best, pick_of, refused_latency, weighed
 from litefleet_controller.resources.recipe import Objective, Recipe, recipes
 
@@ -196,10 +196,13 @@ class LocalConverter:
             log.warning("course of a conversion not kept", error=str(e))
 
     async def _proven(self, key: VariantKey, entry: VariantEntry, made: Made, pushed: Mapping[str, str]) -> Made:
-        """With its provenance, kept whole as a blob."""
+        """With its provenance, kept whole as a blob; without one where an older version kept the variant."""
+        if not entry.frozen:
+            return made
         if made.target is not None and made.target.model is not None and made.target.step is not None:
             entry = msgspec.structs.replace(entry, steps=(*entry.steps, made.target.step))
-        document = statement(key, entry, made.files, made.toolchain, pushed)
+        tools = made.toolchain | (decoding_toolchain() if pushed else {})
+        document = statement(key, entry, made.files, tools, pushed)
         digest = f"sha256:{hashlib.sha256(document).hexdigest()}"
         try:
             if await self._blobs.size(digest) is None:  # storing it again would sync the disk

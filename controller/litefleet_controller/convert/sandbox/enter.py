@@ -31,8 +31,8 @@ class Containment(Struct, frozen=True, kw_only=True, tag="contained"):
     """Only the scratch folder can be written to."""
     privileges: bool = False
     """It has no capabilities and gets none."""
-    secrets: bool = False
-    """The controller's folder with its keys and its database can't be read."""
+    secrets: bool | None = None
+    """The controller's folder with its keys and its database can't be read; None where there was none to hide."""
     memory: bool = False
     """The controller's own memory and environment can't be read."""
 
@@ -43,7 +43,7 @@ class Containment(Struct, frozen=True, kw_only=True, tag="contained"):
             "no way to the network": self.network != "none",
             "no way into other processes": self.calls and self.memory,
             "no writing outside its scratch folder": self.writes,
-            "no reading of the controller's keys and database": self.secrets,
+            "no reading of the controller's keys and database": self.secrets is not False,
             "no privileges": self.privileges,
         }
         return tuple(words for words, holds in found.items() if not holds)
@@ -59,7 +59,7 @@ def enter(scratch: Path, private: Private | None = None) -> Containment:
         return Containment()
     syscalls.adopt_orphans()
     left = namespaces.leave()
-    is_hidden = private is not None and left != "" and screen(private, scratch)
+    is_hidden = None if private is None else left != "" and screen(private, scratch)
     has_none = _without_capabilities()
     # After the ids and capabilities have changed: that takes the signal back.
     syscalls.die_with_parent(signal.SIGKILL)
