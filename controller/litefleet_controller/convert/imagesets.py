@@ -77,6 +77,8 @@ class ImageSets:
             cache / "images", ImagesEntry | RefusalEntry
         )
         self._flights: Flights[ImagesEntry | RefusalEntry, Stage] = Flights()
+        self._arrays_already: set[str] = set()
+        """Digests that were looked at: what they stand for never changes."""
 
     async def ready(self, request: ConversionRequest, listener: Listener) -> Ready:
         """The request with arrays in place of folders of images.
@@ -109,7 +111,12 @@ class ImageSets:
         self, digest: str, request: ConversionRequest, samples: int, listener: Listener
     ) -> str | RefusalEntry:
         """The digest itself, or of what was made of it."""
-        if not is_folder_of_images(await self._head(digest)):
+        if digest in self._arrays_already:
+            return digest
+        head = await self._head(digest)
+        if not is_folder_of_images(head):
+            if head:
+                self._arrays_already.add(digest)
             return digest
         p = request.preprocess
         key = ImagesKey(

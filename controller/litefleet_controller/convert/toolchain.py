@@ -8,7 +8,7 @@ from litefleet_controller.convert.interface import ConversionError, SourceFormat
 from litefleet_controller.convert.tasks import RungError
 from litefleet_controller.resources.recipe import Engine
 
-REVISION = "2"
+REVISION = "3"
 """Of this package's own part in the outcome: raised when the same inputs and tools give other bytes or numbers."""
 
 _NEEDED = ("litert-quantizer", "ai-edge-litert", "numpy")
