@@ -123,7 +123,7 @@ def _table(name: str, candidates: list[Json]) -> Element:
                 "caption",
                 f"What was tried for {name}. Here, Boards: ms of one inference, median / 99th percentile.",
             ),
-            el("thead", el("tr", (el("th", t, scope="col", class_=c or None) for t, c in _HEADERS))),
+            el("thead", el("tr", (el("th", t, scope="col", class_=c or None) if t else el("td") for t, c in _HEADERS))),
             el("tbody", (_row(c) for c in ordered(candidates))),
         ),
         class_="scroll",
