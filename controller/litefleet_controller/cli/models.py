@@ -8,7 +8,7 @@ from typing import IO, TYPE_CHECKING, Annotated
 
 import typer
 
-from litefleet_controller.cli import fitting, making, reporting
+from litefleet_controller.cli import fitting, importing, making, reporting
 from litefleet_controller.cli.session import connected, current
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ app = typer.Typer(no_args_is_help=True, help="Models and data sets.")
 app.command()(making.new)
 app.command()(reporting.report)
 app.command()(fitting.train)
+app.command("import-h5")(importing.import_h5)
 
 _PIECE = 256 * 1024
 _SHOWN_CLASSES = 12

@@ -23,7 +23,7 @@ _MAX_MEMBERS = 64
 _MAX_RATIO = 200
 """Weights hardly compress and nobody compresses them; JSON reaches 20."""
 
-_HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
+HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
 _PICKLE_MAGIC = (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
 
 DAMAGED = (
@@ -51,11 +51,11 @@ def check_head(path: Path, magic: bytes, what: str, hint: str, *, offset: int = 
         head = file.read(8)
     if not head:
         refuse("Empty", "the source is empty (0 bytes)", "upload the model file again")
-    if head == _HDF5_MAGIC:
+    if head == HDF5_MAGIC:
         refuse(
             "FormatForbidden",
             "the source is an .h5 file, which can carry code that runs when it is loaded",
-            'load it where you trained it and save it again with model.save("model.keras")',
+            "litefleet model import-h5 makes a .keras file of it",
         )
     if head.startswith(_PICKLE_MAGIC):
         refuse(

@@ -37,10 +37,10 @@ def check_keras_file(path: Path) -> None:
         config = json.loads(architecture)
     except (ValueError, RecursionError) as e:
         refuse("FormatMismatch", f"config.json of the source isn't JSON ({str(e)[:120]})", "save the model again")
-    _check_layers(config)
+    check_layers(config)
 
 
-def _check_layers(config: Any) -> None:
+def check_layers(config: Any) -> None:
     """Look at every serialized object of the architecture. Not recursive: depth is the file's choice."""
     if not isinstance(config, dict) or "class_name" not in config:
         refuse("FormatMismatch", "config.json of the source doesn't describe a model")

@@ -87,5 +87,25 @@ class Fitted(Struct, frozen=True, kw_only=True, tag="fitted"):
     """Whether the model ends without a softmax."""
 
 
-OwnTask = Build | Fit
-OwnReply = Built | Fitted
+class ImportH5(Struct, frozen=True, kw_only=True, tag="importH5"):
+    """Make MODEL_FILE of a model that was saved as HDF5."""
+
+    folder: str
+    source: str
+
+
+class Imported(Struct, frozen=True, kw_only=True, tag="imported"):
+    """An ImportH5 is done."""
+
+    keras_version: str
+    """That wrote the file; empty when it doesn't say."""
+    parameters: int
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    """Type and shape of each, without the batch, in words."""
+    lost: tuple[str, ...]
+    """What a `.keras` file for conversion doesn't have, a phrase each."""
+
+
+OwnTask = Build | Fit | ImportH5
+OwnReply = Built | Fitted | Imported

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from litefleet_controller.convert.interface import ConversionError
-from litefleet_controller.convert.owntasks import Build, Fit
+from litefleet_controller.convert.owntasks import Build, Fit, ImportH5
 from litefleet_controller.convert.sandbox.enter import enter
 from litefleet_controller.convert.sandbox.screen import Private
 from litefleet_controller.convert.tasks import (
@@ -121,6 +121,10 @@ def _done(task: Task, report: Callable[[Stage], None]) -> Reply:  # noqa: PLR091
             from litefleet_controller.convert.fitting.fit import fit
 
             return fit(task, report)
+        case ImportH5():
+            from litefleet_controller.convert.importing import import_h5
+
+            return import_h5(task, stage)
 
 
 def _receive(stdin: BinaryIO, tasks: "queue.SimpleQueue[bytes]") -> None:

@@ -40,7 +40,7 @@ _GZIP = b"\x1f\x8b"
 _MAX_MEMBERS = 200_000
 _TAR_LOOK = 100
 _MAX_HEADER = 64 * 1024
-_H5_HINT = 'open it where you trained it and save it again: model.save("model.keras")'
+_H5_HINT = "make a .keras file of it, which is checked while it is made: litefleet model import-h5"
 _PICKLE_HINT = "a pickle runs code when it is read; save a model as .keras and data as .npz with plain number arrays"
 
 

@@ -1,5 +1,6 @@
 """`litefleet model new` and `train` as a person uses them; no controller is needed for them."""
 
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -144,6 +145,40 @@ def test_training_that_cannot_begin_is_refused_before_anything_starts(
     assert (got, said) == (code, "")
     assert says in error
     assert sorted(p.name for p in tmp_path.iterdir()) == ["data.npz", "m.keras"]
+
+
+OLD = Path(__file__).parents[1] / "convert" / "old" / "keras-2.h5"
+
+
+@pytest.mark.tensorflow
+def test_an_old_h5_file_becomes_a_keras_file_that_says_what_it_lost(run: Run, tmp_path: Path) -> None:
+    out = tmp_path / "m.keras"
+    code, said, beside = run("model", "import-h5", OLD, "--out", out)
+    assert code == 0, beside
+    assert zipfile.is_zipfile(out)
+    assert "from Keras 2.21.0; takes float32 (8, 8, 1), gives float32 (3)" in said
+    assert "lost: the optimizer's state" in beside
+    assert f"next: litefleet model push {out}" in beside
+
+
+@pytest.mark.parametrize(
+    ("file", "code", "says"),
+    [
+        ("gone.h5", 1, "there is no file 'gone.h5' (NotFound)"),
+        ("empty.h5", 1, "the file is empty (0 bytes) (Empty)"),
+        ("model.keras", 1, "a .keras file needs no import"),
+    ],
+)
+def test_what_is_no_h5_file_is_not_imported(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file: str, code: int, says: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("empty.h5").touch()
+    Path("model.keras").write_bytes(b"PK\x03\x04 a zip")
+    got, said, error = run("model", "import-h5", file, "--out", "m.keras")
+    assert (got, said) == (code, "")
+    assert says in error
+    assert not Path("m.keras").exists()
 
 
 def test_a_source_that_is_none_is_refused_by_the_worker_in_a_line(run: Run, tmp_path: Path) -> None:

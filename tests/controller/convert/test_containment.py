@@ -96,7 +96,7 @@ def test_what_must_not_reach_keras_is_refused(tmp_path: Path, data: bytes, code:
 
 
 def test_an_h5_file_is_refused_with_the_way_in(tmp_path: Path) -> None:
-    assert 'model.save("model.keras")' in refusal(tmp_path, b"\x89HDF\r\n\x1a\n").hint
+    assert "litefleet model import-h5" in refusal(tmp_path, b"\x89HDF\r\n\x1a\n").hint
 
 
 def test_the_unsafe_layer_is_named(tmp_path: Path) -> None:

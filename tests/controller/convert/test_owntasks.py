@@ -1,4 +1,4 @@
-"""What the command line has a worker do: build each architecture (and convert it), train. In one warm worker."""
+"""What the command line has a worker do: build each architecture (and convert it), train, import. In one warm worker."""
 
 import io
 import json
@@ -8,9 +8,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import pytest
 import pytest_asyncio
+from ai_edge_litert.interpreter import Interpreter
 
 from litefleet_controller.convert.interface import ConversionError, Made, ParityLimits
 from litefleet_controller.convert.owntasks import (
@@ -21,6 +23,8 @@ from litefleet_controller.convert.owntasks import (
     Built,
     Fit,
     Fitted,
+    Imported,
+    ImportH5,
 )
 from litefleet_controller.convert.tasks import Stage
 from litefleet_controller.convert.zoo.every import ARCHITECTURES
@@ -273,3 +277,46 @@ async def test_a_model_with_code_in_it_is_refused_before_it_is_opened(school: Sc
 def arrays(data: bytes) -> dict[str, Any]:
     with np.load(io.BytesIO(data)) as content:
         return dict(content)
+
+
+# --- import-h5 ---------------------------------------------------------------------------------------------------
+
+OLD = Path(__file__).with_name("old")
+
+
+async def import_h5(zoo: Zoo, source: Path) -> tuple[Imported, bytes]:
+    done, made = await zoo.bench.ask(lambda folder: ImportH5(folder=str(folder), source=str(source)), MODEL_FILE)
+    assert isinstance(done, Imported)
+    return done, made[MODEL_FILE]
+
+
+async def test_a_file_of_keras_2_answers_as_keras_2_did(zoo: Zoo) -> None:
+    done, source = await import_h5(zoo, OLD / "keras-2.h5")
+    assert (done.keras_version, done.inputs, done.outputs) == ("2.21.0", ("float32 (8, 8, 1)",), ("float32 (3)",))
+    with np.load(OLD / "keras-2-answers.npz") as data:
+        x, answers = data["x"], data["answers"]
+    file = io.BytesIO()
+    np.savez(file, x=x, y=answers.argmax(axis=1))
+    made = await zoo.convert_source(source, "float32", file.getvalue(), file.getvalue())
+    runner = Interpreter(model_content=await zoo.bench.blobs.get(made.model))
+    runner.allocate_tensors()
+    for image, wanted in zip(x, answers, strict=True):
+        runner.set_tensor(runner.get_input_details()[0]["index"], image[None])
+        runner.invoke()
+        assert runner.get_tensor(runner.get_output_details()[0]["index"])[0] == pytest.approx(wanted, abs=1e-5)
+
+
+async def test_an_import_says_what_it_lost(zoo: Zoo) -> None:
+    done, _ = await import_h5(zoo, OLD / "keras-2.h5")
+    assert [what.split(":")[0] for what in done.lost] == ["the optimizer's state", "how it was compiled"]
+
+
+async def test_a_layer_that_keras_3_does_not_have_is_refused_with_its_name(zoo: Zoo, tmp_path: Path) -> None:
+    source = tmp_path / "old.h5"
+    source.write_bytes((OLD / "keras-2.h5").read_bytes())
+    with h5py.File(source, "r+") as content:
+        content.attrs["model_config"] = content.attrs["model_config"].replace('"ReLU"', '"TFOpLambda"')
+    with pytest.raises(ConversionError, match="TFOpLambda") as refused:
+        await import_h5(zoo, source)
+    assert (refused.value.code, refused.value.final) == ("FormatUnsupported", True)
+    assert "\n" not in str(refused.value)

@@ -161,7 +161,7 @@ async def test_a_bad_file_is_refused_and_nothing_of_it_is_kept(
 async def test_the_way_in_for_an_old_model_is_named(uploads: Uploads) -> None:
     with pytest.raises(UploadRefusedError) as refused:
         await uploads.push(pieces(b"x"), "model.h5")
-    assert 'model.save("model.keras")' in refused.value.hint
+    assert "litefleet model import-h5" in refused.value.hint
 
 
 async def test_a_wrong_beginning_is_refused_before_the_rest_is_read(uploads: Uploads) -> None:
