@@ -8,14 +8,11 @@ import typer
 if TYPE_CHECKING:
     from litefleet_controller.sources.policy import SourcePolicy
 
-_PANEL = "Where models and data sets are fetched from (docs/sources.md)"
-
 SourceHost = Annotated[
     list[str] | None,
     typer.Option(
         help="Host that may be fetched from: NAME, NAME:PORT, *.NAME or an address; repeatable. None without it.",
         envvar="LITEFLEET_SOURCE_HOST",
-        rich_help_panel=_PANEL,
         show_default=False,
     ),
 ]
@@ -24,7 +21,6 @@ SourceBucket = Annotated[
     typer.Option(
         help="S3 bucket that may be fetched from; repeatable. None without it.",
         envvar="LITEFLEET_SOURCE_BUCKET",
-        rich_help_panel=_PANEL,
         show_default=False,
     ),
 ]
@@ -33,22 +29,18 @@ SourceDir = Annotated[
     typer.Option(
         help="Folder of this machine that file:// URIs may read; repeatable. None without it.",
         envvar="LITEFLEET_SOURCE_DIR",
-        rich_help_panel=_PANEL,
         show_default=False,
     ),
 ]
 SourceMaxBytes = Annotated[
     int,
-    typer.Option(
-        help="The largest file that is fetched.", envvar="LITEFLEET_SOURCE_MAX_BYTES", rich_help_panel=_PANEL, min=1
-    ),
+    typer.Option(help="The largest file that is fetched.", envvar="LITEFLEET_SOURCE_MAX_BYTES", min=1),
 ]
 SourceCa = Annotated[
     Path | None,
     typer.Option(
         help="Certificates (PEM) that are trusted besides the system's.",
         envvar="LITEFLEET_SOURCE_CA",
-        rich_help_panel=_PANEL,
         show_default=False,
     ),
 ]
@@ -57,7 +49,6 @@ S3Endpoint = Annotated[
     typer.Option(
         help="URL of the S3 service; Amazon's without it. Credentials: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY.",
         envvar=["LITEFLEET_S3_ENDPOINT", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"],
-        rich_help_panel=_PANEL,
         show_default=False,
     ),
 ]

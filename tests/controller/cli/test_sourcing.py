@@ -35,3 +35,13 @@ def test_each_option_is_an_environment_variable():
     shown = CliRunner().invoke(app, ["up", "--help"], env={"COLUMNS": "200"}).output
     for name in ("LITEFLEET_SOURCE_HOST", "LITEFLEET_SOURCE_BUCKET", "LITEFLEET_SOURCE_DIR", "AWS_ENDPOINT_URL"):
         assert name in shown
+
+
+def test_several_values_stand_in_one_environment_variable(tmp_path):
+    shown = CliRunner().invoke(
+        app,
+        ["up", "--data-dir", str(tmp_path / "data")],
+        env={"LITEFLEET_SOURCE_HOST": "a.test http://b", "LITEFLEET_SOURCE_DIR": f"{tmp_path}:{tmp_path}"},
+    )
+    assert isinstance(shown.exception, UsageError)
+    assert "'http://b' is no host" in str(shown.exception)
