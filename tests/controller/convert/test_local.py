@@ -102,6 +102,26 @@ async def test_each_recipe_has_its_size_and_answers_as_the_source(
     assert made.size == await bench.blobs.size(made.model)
 
 
+async def test_the_source_answers_few_samples_one_by_one_as_it_answers_many_at_once(bench: Bench) -> None:
+    cache = bench.folder / "work" / "cache" / "frozen"
+
+    async def answers(evaluation: str) -> NDArray[np.float32]:
+        known = set(cache.iterdir())
+        await bench.make("float32", evaluation=evaluation)
+        (entry,) = set(cache.iterdir()) - known
+        with np.load(io.BytesIO(await bench.blobs.get(json.loads(entry.read_bytes())["answers"]))) as data:
+            return data["y0"]
+
+    file = io.BytesIO()
+    with np.load(io.BytesIO(bench.workshop.read("evaluation.npz"))) as data:
+        np.savez(file, x=data["x"][:100], y=data["y"][:100])
+        many = await answers(await bench.blobs.put(file.getvalue()))
+        file = io.BytesIO()
+        np.savez(file, x=data["x"][:40], y=data["y"][:40])
+    few = await answers(await bench.blobs.put(file.getvalue()))
+    assert few == pytest.approx(many[:40], abs=1e-5)
+
+
 async def test_int8_takes_and_gives_int8_and_the_others_float32(bench: Bench) -> None:
     whole, dynamic = await bench.make("int8"), await bench.make("dynamic-int8")
     assert whole.signature.inputs[0].dtype == whole.signature.outputs[0].dtype == "int8"
