@@ -80,7 +80,7 @@ def teach(
                 told = time.monotonic()
             before_step(done)
             chosen = order[at * _BATCH : (at + 1) * _BATCH]
-            loss = float(step(lesson.data.batch(chosen), *_targets(lesson, chosen)))
+            loss = float(step(lesson.data.batch(chosen), _targets(lesson, chosen)))
             if not np.isfinite(loss):
                 raise RungError(
                     "TrainingFailed", f"the pruned model's loss is {loss} in epoch {epoch + 1} of its training"
@@ -132,13 +132,15 @@ def _step(model: Any, lesson: Lesson) -> Callable[[Floats, Floats], Any]:
     return tf.function(step, input_signature=[given, wanted], autograph=False)  # type: ignore[no-any-return]
 
 
-def _targets(lesson: Lesson, chosen: Any) -> tuple[Floats]:
+def _targets(lesson: Lesson, chosen: Any) -> Floats:
+    """What the model is to say of those samples, (N, classes) probabilities."""
     answered = lesson.answers[chosen]
     if not _are_probabilities(lesson.answers):
         raised = np.exp(answered - answered.max(axis=1, keepdims=True))
         answered = raised / raised.sum(axis=1, keepdims=True)
     true = np.eye(answered.shape[1], dtype=np.float32)[lesson.data.y[chosen]]
-    return ((answered + true) / 2,)
+    wanted: Floats = (answered + true) / 2
+    return wanted
 
 
 def _are_probabilities(answers: Floats) -> bool:
