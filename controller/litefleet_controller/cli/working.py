@@ -1,6 +1,7 @@
 """A command's own worker process: what it does meanwhile is shown, and what it made is put where it was asked for."""
 
 import asyncio
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -89,6 +90,9 @@ def carry_out(
     from litefleet_controller.convert.single import single_worker
 
     async def work() -> T:
+        if (this := asyncio.current_task()) is not None:
+            # What ends a service or a batch job leaves no less behind than Ctrl-C does.
+            asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, this.cancel)
         async with single_worker(limits) as worker:
             try:
                 done = await worker.ask(task(worker.scratch), on_stage)
@@ -104,6 +108,8 @@ def carry_out(
         return asyncio.run(work())
     except ConversionError as e:
         raise CliError(str(e), e.code, hint=e.hint) from e
+    except asyncio.CancelledError:
+        raise KeyboardInterrupt from None
 
 
 def needs(*modules: str) -> None:

@@ -17,11 +17,12 @@ def build(folder: Path) -> Build:
     return Build(folder=str(folder), architecture="squeezenet", shape=(8, 8, 1), classes=2)
 
 
-def test_an_interruption_saves_what_can_be_saved_and_leaves_nothing_behind() -> None:
+@pytest.mark.parametrize("by", [signal.SIGINT, signal.SIGTERM])
+def test_an_interruption_saves_what_can_be_saved_and_leaves_nothing_behind(by: signal.Signals) -> None:
     saved: list[Path] = []
 
     def interrupt(_: Stage) -> None:
-        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), by)
 
     def salvage(folder: Path) -> None:
         assert folder.is_dir()
