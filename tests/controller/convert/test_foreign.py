@@ -1,6 +1,7 @@
 """`.tflite` files that somebody else made, before anything is made of them: structure, precision, dimensions."""
 
 import pickle
+import random
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,13 @@ from ai_edge_litert.interpreter import Interpreter
 
 from litefleet_controller.convert.fixing import fixed
 from litefleet_controller.convert.flatbuffer import operators, parse, serialize
+from litefleet_controller.convert.foreign import inspect
 from litefleet_controller.convert.interface import ConversionError
 from litefleet_controller.convert.precision import described, recipe_of
 from litefleet_controller.convert.structure import read_model
+from litefleet_controller.convert.tasks import Inspect
+from litefleet_protocol.tensors import Preprocess
+from tests.faults.mutating import mutant
 
 DATA = Path(__file__).parents[2] / "agent" / "data"
 SMALL = (DATA / "small.tflite").read_bytes()
@@ -227,3 +232,20 @@ def test_a_batch_that_is_built_in_is_refused() -> None:
     with pytest.raises(ConversionError, match="LiteRT can't") as refused:
         fixed(changed(change))
     assert refused.value.code == "BadShape"
+
+
+def test_a_file_that_answers_in_another_shape_than_it_says_is_refused(tmp_path: Path) -> None:
+    # A mutant of malformed-sources: its input has another shape, and what comes out follows that.
+    what, data = mutant((DATA / "a.tflite").read_bytes(), random.Random("1/417"))
+    assert what == "fields: shape"
+    (tmp_path / "source").write_bytes(data)
+    np.savez(tmp_path / "set.npz", x=np.eye(4, dtype=np.float32), y=np.array([0, 1, 2, 0]))
+    task = Inspect(
+        folder=str(tmp_path),
+        source=str(tmp_path / "source"),
+        evaluation=str(tmp_path / "set.npz"),
+        preprocess=Preprocess(),
+    )
+    with pytest.raises(ConversionError, match=r"answers one sample with \(4, 3\), not with 3 numbers") as refused:
+        inspect(task, lambda *_: None)
+    assert (refused.value.code, refused.value.final) == ("BadShape", True)
