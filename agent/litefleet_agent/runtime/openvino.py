@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +59,7 @@ class OpenVino:
     ) -> "OpenVinoModel":
         """Load an `.xml` file."""
         check_files(path, digest, beside)
-        core = openvino.Core()
+        core = _core()
         device = accelerator or CPU
         self._check_device(core, device)
         calm()
@@ -72,12 +73,12 @@ class OpenVino:
 
     def accelerators(self) -> Sequence[str]:
         """What its plug-ins found on this board."""
-        found = [str(name) for name in openvino.Core().available_devices]
+        found = [str(name) for name in _core().available_devices]
         return [CPU, *(name for name in found if name != CPU)]
 
     def try_accelerator(self, name: str, *, leave_closed: bool = False) -> str:  # noqa: ARG002 - it has none of those
         """Compile and run a model of one operator on it."""
-        core = openvino.Core()
+        core = _core()
         self._check_device(core, name)
         try:
             compiled = core.compile_model(_smallest(), name)
@@ -95,6 +96,16 @@ class OpenVino:
                 f"OpenVINO {self.version} finds no {name} on this board; it has {', '.join(found)} (its driver may be "
                 "missing; [runtime] accelerator in the agent's configuration says which one is used)",
             )
+
+
+@cache
+def _core() -> Any:
+    """One for the process, and kept to its end.
+
+    Where the processor has AMX, the plug-in gives the thread that loads it a signal stack in the plug-in's own memory.
+    With the last core it would be unloaded, and the next signal to that thread would kill the process.
+    """
+    return openvino.Core()
 
 
 class OpenVinoModel:

@@ -2,6 +2,7 @@
 
 import os
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,15 @@ def build(folder: Path) -> Build:
     return Build(folder=str(folder), architecture="squeezenet", shape=(8, 8, 1), classes=2)
 
 
+@pytest.fixture
+def _interruptible() -> Iterator[None]:
+    """As a terminal's programs are; a shell has those that it starts in the background ignore SIGINT."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("_interruptible")
 @pytest.mark.parametrize("by", [signal.SIGINT, signal.SIGTERM])
 def test_an_interruption_saves_what_can_be_saved_and_leaves_nothing_behind(by: signal.Signals) -> None:
     saved: list[Path] = []

@@ -4,6 +4,7 @@ OpenVINO reads the frozen `.tflite` file itself. Its own converter program isn't
 """
 
 from collections import Counter
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +23,23 @@ _ON_ONE_THREAD = {"INFERENCE_NUM_THREADS": 1, "NUM_STREAMS": 1, "INFERENCE_PRECI
 """In float32 wherever this runs: a controller on ARM would compute in float16 and prove something else."""
 
 
+@cache
+def core() -> Any:
+    """One for the process, and kept to its end.
+
+    Where the processor has AMX, the plug-in gives the thread that loads it a signal stack in the plug-in's own memory.
+    With the last core it would be unloaded, and the next signal to that thread would kill the process.
+    """
+    return openvino.Core()
+
+
 class OpenVinoForm:
     """Implements `interface.Form`."""
 
     def write(self, frozen: Path, how: Recipe, folder: Path) -> dict[str, int]:
         """Write both files; how often each operator stands in the graph."""
         try:
-            model = openvino.Core().read_model(frozen)
+            model = core().read_model(frozen)
         except RuntimeError as e:
             raise RungError("UnsupportedOp", f"OpenVINO can't read the model: {first_line(e)}") from e
         operators = [op for op in model.get_ordered_ops() if op.get_type_name() not in _NO_OPERATORS]
@@ -44,7 +55,7 @@ class OpenVinoForm:
     def load(self, path: Path) -> "OpenVinoRunner":
         """A runner on the CPU plug-in."""
         try:
-            return OpenVinoRunner(openvino.Core().compile_model(path, "CPU", _ON_ONE_THREAD))
+            return OpenVinoRunner(core().compile_model(path, "CPU", _ON_ONE_THREAD))
         except RuntimeError as e:
             raise RungError("BadShape", f"OpenVINO can't load the variant: {first_line(e)}") from e
 
