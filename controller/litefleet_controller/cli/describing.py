@@ -91,9 +91,20 @@ def _variants(classes: list[Json]) -> list[str]:
             for r in c.get("refusals") or []
         ]
         + [line for c in classes for line in candidate_lines(c)]
+        + [line for c in classes for line in _closeness(c["deviceClass"], c.get("variant") or {})]
         + [line for c in classes for line in _pruning(c["deviceClass"], (c.get("variant") or {}).get("pruning") or {})]
         + [line for c in classes for line in _target(c["deviceClass"], (c.get("variant") or {}).get("target") or {})]
     )
+
+
+def _closeness(device_class: str, variant: Json) -> Iterator[str]:
+    """How far each output of a model that isn't a classifier is from the source's, in its own spread."""
+    for o in variant.get("closeness") or []:
+        noise = f"{o['sqnrDb']:.0f} dB" if "sqnrDb" in o else "no noise"
+        yield (
+            f"{device_class} output {o['output']}: off by {o['meanError']:.2g} of its spread ({o['spread']:.3g}) "
+            f"on average, {o['worstError']:.2g} at worst; {noise}"
+        )
 
 
 def _pruning(device_class: str, pruning: Json) -> Iterator[str]:

@@ -118,7 +118,7 @@ def _output_names(model: Any) -> list[str]:
     structure = getattr(model, "_outputs_struct", None)
     if isinstance(structure, dict) and len(structure) == len(model.outputs):
         return sorted(structure)
-    return [t.name.split("/")[-1] for t in model.outputs]
+    return [t._keras_history.operation.name for t in model.outputs]  # a Sequential has no output_names
 
 
 def _batch(given: int | None, outputs: Sequence[Edge]) -> int:

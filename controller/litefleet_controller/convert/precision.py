@@ -41,7 +41,7 @@ def recipe_of(model: Any) -> RecipeName:
     edges = {int(i) for i in (*graph.inputs, *graph.outputs)}
     stored = {type_name(t) for t in graph.tensors if has_data(model, t)} - _INDICES
     moving = {type_name(t) for i, t in enumerate(graph.tensors) if i not in edges and not has_data(model, t)} - _INDICES
-    outside = {type_name(graph.tensors[i]) for i in edges}
+    outside = {type_name(graph.tensors[i]) for i in edges} - _INDICES
     strange = sorted(
         (stored - {"float32", "float16", "int8"}) | (moving - {"float32", "int8", "int16"}) | (outside - _EDGES)
     )
@@ -55,7 +55,7 @@ def recipe_of(model: Any) -> RecipeName:
         return "int16x8"
     if "int8" in moving and "float32" in moving:
         return "mixed-int8"
-    if outside != {"float32"}:
+    if outside - {"float32"}:
         return "int8"
     if "int8" in moving:
         return "int8-float"

@@ -94,7 +94,8 @@ def _parameters(key: VariantKey) -> Json:
     frozen = msgspec.to_builtins(key.frozen)
     chosen = {k: v for k, v in frozen.items() if k not in ("source", "evaluation", "toolchain") and v}
     goal = {"goal": msgspec.to_builtins(key.goal)} if key.goal is not None else {}
-    return {"recipe": key.recipe, **chosen, **goal}
+    tolerance = {"tolerance": key.measure.tolerance} if key.measure.metric == "closeness" else {}
+    return {"recipe": key.recipe, **chosen, **tolerance, **goal}
 
 
 def _seed(entry: VariantEntry) -> int | None:

@@ -76,3 +76,15 @@ def test_a_boards_engines_are_said_with_what_they_run_on_and_what_fails() -> Non
     said = [" ".join(line.split()) for line in lines(body)]
     assert "litert 2.3.0 cpu edgetpu: AcceleratorFailed: no stick" in said
     assert "openvino RuntimeBroken: killed by SIGILL" in said
+
+
+def test_each_output_of_a_model_that_is_no_classifier_is_said_with_its_errors() -> None:
+    boxes = {"output": "boxes", "spread": 23.5, "meanError": 0.044, "worstError": 0.076, "sqnrDb": 27.3}
+    exact = {"output": "scores", "spread": 1.0, "meanError": 0.0, "worstError": 0.0}
+    variant = {"recipe": "int8", "closeness": [boxes, exact]}
+    status = {"classes": [{"deviceClass": "pi", "state": "Ready", "variant": variant}]}
+    said = [
+        line.strip() for line in lines({"kind": "ModelVersion", "metadata": {"name": "faces-v1"}, "status": status})
+    ]
+    assert "pi output boxes: off by 0.044 of its spread (23.5) on average, 0.076 at worst; 27 dB" in said
+    assert "pi output scores: off by 0 of its spread (1) on average, 0 at worst; no noise" in said

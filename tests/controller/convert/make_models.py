@@ -152,6 +152,8 @@ def write_with_several_outputs(folder: Path) -> None:
     keras.Model(model.inputs, {"probabilities": model.output, "features": features, "maps": maps}).save(
         folder / "several.keras"
     )
+    ink = keras.ops.cast(keras.ops.sum(model.inputs[0], axis=(1, 2, 3)) * 16, "int32")
+    keras.Model(model.inputs, [ink, model.output]).save(folder / "ink.keras")
     twins = Exported()
     twins.answer = tf.function(
         lambda image: {"second": twins._answer(image)["probabilities"], "first": tf.reduce_sum(image, [1, 3])},

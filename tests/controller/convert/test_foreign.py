@@ -12,7 +12,7 @@ from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter
 
 from litefleet_controller.convert.fixing import fixed
-from litefleet_controller.convert.flatbuffer import operators, parse, serialize
+from litefleet_controller.convert.flatbuffer import operators, parse, serialize, with_unique_names
 from litefleet_controller.convert.foreign import inspect
 from litefleet_controller.convert.interface import ConversionError
 from litefleet_controller.convert.precision import described, recipe_of
@@ -146,6 +146,32 @@ def test_what_no_recipe_makes_is_refused_by_its_name(kind: str) -> None:
         recipe_of(parse(changed(change)))
     assert refused.value.code == "FormatUnsupported"
     assert "SavedModel" in refused.value.hint
+
+
+def test_integers_that_come_out_say_nothing_of_the_recipe() -> None:
+    def change(model: Any) -> None:
+        model.subgraphs[0].tensors[model.subgraphs[0].outputs[0]].type = schema.TensorType.INT64
+
+    assert recipe_of(parse(changed(change))) == "float32"
+
+
+def test_two_tensors_of_one_name_get_names_of_their_own() -> None:
+    def change(model: Any) -> None:
+        model.subgraphs[0].tensors[0].name = model.subgraphs[0].tensors[1].name
+
+    names = [t.name for t in parse(with_unique_names(changed(change))).subgraphs[0].tensors]
+    assert len(set(names)) == len(names)
+    assert with_unique_names(SMALL) == SMALL
+
+
+def test_operators_of_an_old_file_are_what_the_old_field_says() -> None:
+    def change(model: Any) -> None:
+        for code in model.operatorCodes:
+            code.deprecatedBuiltinCode, code.builtinCode = code.builtinCode, 0
+
+    old = parse(changed(change))
+    assert operators(old) == {"FULLY_CONNECTED": 1, "SOFTMAX": 1}
+    assert all(code.builtinCode == code.deprecatedBuiltinCode for code in old.operatorCodes)
 
 
 def test_bytes_at_the_edges_of_an_int8_graph_are_int8() -> None:

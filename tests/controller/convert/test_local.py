@@ -28,6 +28,7 @@ from litefleet_controller.convert import toolchain
 from litefleet_controller.convert.flatbuffer import parse
 from litefleet_controller.convert.interface import (
     ConversionError,
+    Measure,
     ParityLimits,
     Progress,
     RecipeName,
@@ -327,6 +328,17 @@ async def test_what_int8_spoils_stays_in_float_on_both_sides_of_the_range(bench:
     assert re.search(r"2 of 12 layers, with 7% of the weights, .*: (DEPTHWISE_)?CONV_2D .*, (DEPTHWISE_)?CONV_2D", note)
     assert made.size < (await bench.make("int8-float")).size * 1.1
     assert recipe_of(parse(await bench.blobs.get(made.model))) == "mixed-int8"
+
+
+async def test_layers_are_spared_for_tensors_that_int8_moves_too_far(bench: Bench) -> None:
+    request = {"measure": Measure("closeness", 0.2), "postprocess": Postprocess(kind="none")}
+    outcome = await bench.convert("int8-float", "mixed-int8", source="uneven.keras", **request)
+    assert [(r.recipe, r.code) for r in outcome.refused] == [("int8-float", "ParityFailed")]
+    assert "output 'probabilities' is off by" in outcome.refused[0].message
+    made = outcome.made
+    assert made is not None
+    assert (made.agreement >= 0.95, made.accuracy) == (True, None)
+    assert "stay in float32" in made.notes[0]
 
 
 async def test_layers_are_spared_too_where_int8_does_not_even_load(bench: Bench) -> None:

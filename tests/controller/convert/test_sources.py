@@ -101,6 +101,16 @@ async def test_several_outputs_keep_their_names_and_order_in_every_engine(bench:
             assert max(o.mean_error for o in made.closeness) < (0.1 if "int8" in recipe else 1e-5)
 
 
+async def test_an_output_may_be_integers_and_have_no_dimension_but_the_batch(bench: Bench) -> None:
+    x = await bench.blobs.put(inputs_only(bench.workshop.read("evaluation.npz")))
+    tensors = {"measure": Measure("closeness"), "evaluation": x, "postprocess": Postprocess(kind="none")}
+    for recipe in ("float32", "dynamic-int8", "onnx-float32", "openvino-float32"):
+        made = await bench.make(recipe, source="ink.keras", runtime=recipes()[recipe].engine, **tensors)
+        assert made.signature.outputs[0].shape == (1,)
+        assert made.signature.outputs[0].dtype in {"int32", "int64"}
+        assert made.agreement >= 0.95
+
+
 async def test_a_classifier_with_several_outputs_is_refused_with_what_to_write(bench: Bench) -> None:
     refused = await bench.refusal("float32", source="several.keras")
     assert refused.code == "FormatUnsupported"

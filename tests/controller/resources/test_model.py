@@ -34,3 +34,59 @@ def test_credentials_are_not_repeated():
 @pytest.mark.parametrize("source", [{"signature": "classify"}, {"format": "tflite", "signature": "classify"}])
 def test_a_signature_without_a_saved_model_is_refused(source):
     assert causes(model(**source)) == {("spec.source", "Invalid")}
+
+
+def raw(kind="none", **evaluation):
+    body = model()
+    body["spec"]["output"] = {"postprocess": {"kind": kind}}
+    body["spec"]["evaluation"] |= evaluation
+    return body
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        raw(),
+        raw(metric="closeness"),
+        raw(metric="closeness", tolerance=0.05),
+        raw("classification"),
+        raw("classification", metric="accuracy"),
+    ],
+)
+def test_the_metric_goes_with_the_kind_of_outputs_and_needs_not_be_written(body):
+    admit(KIND, body, None)
+
+
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [
+        (
+            raw(metric="accuracy"),
+            "metric accuracy doesn't go with output.postprocess.kind none: write metric: closeness",
+        ),
+        (raw("classification", metric="closeness"), "kind classification: write metric: accuracy"),
+        (raw("classification", tolerance=0.1), "tolerance is for metric closeness"),
+    ],
+)
+def test_another_metric_is_refused_with_what_to_write(body, says):
+    with pytest.raises(InvalidError, match=says):
+        admit(KIND, body, None)
+    assert causes(body) == {("spec.evaluation", "Invalid")}
+
+
+def test_a_tolerance_is_a_share():
+    for tolerance in (0, -1, 1.5):
+        assert causes(raw(tolerance=tolerance)) == {("spec.evaluation.tolerance", "OutOfRange")}
+
+
+def test_training_is_for_classifiers():
+    body = raw()
+    body["spec"]["training"] = {"uri": BLOB}
+    assert causes(body) == {("spec.training", "Invalid")}
+
+
+@pytest.mark.parametrize("shape", [[], [0], [1760, -1], [1] * 8])
+def test_an_inputs_dimensions_are_one_to_seven_numbers(shape):
+    body = model()
+    body["spec"]["input"] = {"shape": shape}
+    assert {field.partition("[")[0] for field, _ in causes(body)} == {"spec.input.shape"}

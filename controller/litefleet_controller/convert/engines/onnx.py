@@ -22,7 +22,7 @@ OPSET = 17
 """Of operators: ONNX Runtime 1.12 of 2022 has it, so that boards with what their maker still ships can run the file."""
 _LEAST_HALVED = 16
 """Numbers that a constant has at least: smaller ones are bounds and epsilons, where half the digits save nothing."""
-_TYPES = {"tensor(float)": "float32"}
+_TYPES = {"tensor(float)": "float32", "tensor(int32)": "int32", "tensor(int64)": "int64", "tensor(bool)": "bool"}
 
 
 class OnnxForm:
@@ -115,5 +115,6 @@ def _halve(model: Any) -> None:
 
 def _spec(node: Any) -> TensorSpec:
     if node.type not in _TYPES or not all(isinstance(n, int) for n in node.shape):
-        raise RungError("BadShape", f"{node.name} is {node.type} {node.shape} in ONNX, not float32 of a fixed shape")
+        said = f"{node.name} is {node.type} {node.shape} in ONNX"
+        raise RungError("BadShape", f"{said}; boards take tensors of a fixed shape, in {', '.join(_TYPES.values())}")
     return TensorSpec(name=node.name, shape=tuple(node.shape), dtype=_TYPES[node.type])
