@@ -60,7 +60,7 @@ def inspect(task: Inspect, stage: Callable[[str, int], None]) -> Frozen:
         answers = run(runner, evaluation.x, lambda share: stage("evaluating", 20 + int(30 * share)))
     except RungError as e:
         raise ConversionError(e.code, str(e).replace("the variant", "the source"), final=True) from e
-    if classes is not None and answers[0].ndim != 2:
+    if classes and answers[0].ndim != 2:
         # What the file says of its output's shape is one thing, what its operators make of it another.
         refuse("BadShape", f"the source answers one sample with {answers[0].shape[1:]}, not with {classes} numbers")
     write_answers(folder, answers)

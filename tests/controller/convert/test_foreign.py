@@ -11,13 +11,14 @@ import pytest
 from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter
 
+from litefleet_controller.convert.answers import read_answers
 from litefleet_controller.convert.fixing import fixed
 from litefleet_controller.convert.flatbuffer import operators, parse, serialize, with_unique_names
 from litefleet_controller.convert.foreign import inspect
 from litefleet_controller.convert.interface import ConversionError
 from litefleet_controller.convert.precision import described, recipe_of
 from litefleet_controller.convert.structure import read_model
-from litefleet_controller.convert.tasks import Inspect
+from litefleet_controller.convert.tasks import ANSWERS_FILE, Inspect
 from litefleet_protocol.tensors import Preprocess
 from tests.faults.mutating import mutant
 
@@ -275,3 +276,15 @@ def test_a_file_that_answers_in_another_shape_than_it_says_is_refused(tmp_path: 
     with pytest.raises(ConversionError, match=r"answers one sample with \(4, 3\), not with 3 numbers") as refused:
         inspect(task, lambda *_: None)
     assert (refused.value.code, refused.value.final) == ("BadShape", True)
+
+
+def test_tensors_of_any_rank_come_out_of_a_model_that_is_no_classifier(tmp_path: Path) -> None:
+    _, data = mutant((DATA / "a.tflite").read_bytes(), random.Random("1/417"))  # which gives (4, 3)
+    (tmp_path / "source").write_bytes(data)
+    np.savez(tmp_path / "set.npz", x=np.eye(4, dtype=np.float32))
+    source, evaluation = str(tmp_path / "source"), str(tmp_path / "set.npz")
+    task = Inspect(
+        folder=str(tmp_path), source=source, evaluation=evaluation, metric="closeness", preprocess=Preprocess()
+    )
+    assert inspect(task, lambda *_: None).classes == 0
+    assert read_answers(str(tmp_path / ANSWERS_FILE))[0].shape == (4, 4, 3)
