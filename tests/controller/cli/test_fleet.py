@@ -82,7 +82,7 @@ def test_a_bad_file_is_refused_in_one_line(shell: Shell, name: str, data: bytes,
 def test_the_way_in_for_h5_is_named(shell: Shell) -> None:
     path = shell.directory / "old.h5"
     path.write_bytes(b"\x89HDF\r\n\x1a\n")
-    assert 'model.save("model.keras")' in shell.refused("model", "push", path)
+    assert "litefleet model import-h5" in shell.refused("model", "push", path)
 
 
 def test_a_saved_models_folder_is_pushed_as_one_file_and_again_as_the_same(shell: Shell) -> None:

@@ -42,9 +42,13 @@ class Site:
     peers: int = 0
     port: int = 0
     sent: int = 0
+    connections: set[asyncio.Task[None]] = field(default_factory=set)
+    """Ended with the site: a behaviour may wait for ever."""
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.peers += 1
+        if (task := asyncio.current_task()) is not None:
+            self.connections.add(task)
 
         async def write(data: bytes) -> None:
             writer.write(data)
@@ -101,3 +105,6 @@ async def running(site: Site, tls: ssl.SSLContext | None = None) -> AsyncIterato
         yield site
     finally:
         server.close()
+        for task in site.connections:
+            task.cancel()
+        await asyncio.gather(*site.connections, return_exceptions=True)
