@@ -7,7 +7,7 @@ from litefleet_controller.convert.interface import Made, Outcome, Pick, Provenan
 from litefleet_controller.convert.latency import Hint, Seen
 from litefleet_controller.convert.pruning.report import PrunedVariant, Unpruned
 from litefleet_controller.convert.targets.interface import Targeted
-from litefleet_controller.resources.model import (
+from litefleet_controller.resources.variant import (
     Candidate,
     ClassVariant,
     Latency,

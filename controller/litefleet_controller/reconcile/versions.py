@@ -30,16 +30,10 @@ from litefleet_controller.reconcile.seen import seen_on_boards
 from litefleet_controller.reconcile.variants import class_variant, phase_of
 from litefleet_controller.resources.device import DEFAULT_OBJECTIVE, DeviceClassSpec, DeviceClassStatus
 from litefleet_controller.resources.meta import set_condition
-from litefleet_controller.resources.model import (
-    ClassVariant,
-    ModelVersionSpec,
-    ModelVersionStatus,
-    NamedFile,
-    digest_of,
-    metric_of,
-)
+from litefleet_controller.resources.model import ModelVersionSpec, ModelVersionStatus, NamedFile, digest_of, metric_of
 from litefleet_controller.resources.recipe import candidates
 from litefleet_controller.resources.registry import DEVICE, DEVICE_CLASS, MODEL_ROLLOUT, MODEL_VERSION
+from litefleet_controller.resources.variant import ClassVariant
 from litefleet_controller.store.errors import NotFoundError
 from litefleet_controller.store.events import SqlEvents
 from litefleet_controller.store.interface import FieldRequirement, Objects, Query, Record
