@@ -45,7 +45,10 @@ class _Waiting(Struct):
 
 
 class Outbox:
-    """One directory of segments. Used by the main loop alone."""
+    """One directory of segments. Used by the main loop alone.
+
+    What an earlier process left is looked at when the outbox is first needed: a board serves before that.
+    """
 
     def __init__(self, disk: Disk, directory: Path, boot_id: str, limits: OutboxLimits = OutboxLimits()) -> None:
         self.boot_id = boot_id
@@ -61,13 +64,10 @@ class Outbox:
         self._sequence = 0
         self._next_segment = 0
         self._failing = False
-        disk.make_directory(directory)
-        for path in disk.list(directory):
-            self._recover(path)
-        disk.settle(directory)
+        self._recovered = False
 
     def __len__(self) -> int:
-        """Records that wait."""
+        """Records that wait, once what was left is known."""
         return len(self._waiting)
 
     def next_sequence(self) -> int:
@@ -77,6 +77,9 @@ class Outbox:
 
     def append(self, sequence: int, data: bytes) -> None:
         """Keep a message, durably. One that the disk doesn't take is dropped and counted."""
+        if not self._recover():
+            self.dropped += 1
+            return
         payload = msgspec.msgpack.encode(Record(self.boot_id, sequence, data))
         framed = _HEADER.pack(len(payload), zlib.crc32(payload)) + payload
         path = self._segment_for(len(framed))
@@ -99,6 +102,8 @@ class Outbox:
 
     def due(self, now: float) -> list[Record]:
         """The next messages to send, oldest first: within the window, not on their way or silent for too long."""
+        if not self._recover():
+            return []
         on_their_way = 0
         records = []
         unreadable = []
@@ -139,6 +144,8 @@ class Outbox:
 
     def acknowledge(self, boot_id: str, sequence: int) -> None:
         """Drop everything of `boot_id` up to and including `sequence`."""
+        if not self._recover():
+            return  # the controller acknowledges what it is sent again
         for key in [k for k in self._waiting if k[0] == boot_id and k[1] <= sequence]:
             del self._waiting[key]
         in_use = {w.segment for w in self._waiting.values()}
@@ -184,7 +191,25 @@ class Outbox:
         except OSError as e:
             log.warning("outbox_segment_not_removed", error=e)
 
-    def _recover(self, path: Path) -> None:
+    def _recover(self) -> bool:
+        """Find what earlier processes left; False while the disk doesn't let us, to be tried again."""
+        if self._recovered:
+            return True
+        try:
+            self._disk.make_directory(self._directory)
+            for path in self._disk.list(self._directory):
+                self._recover_segment(path)
+        except OSError as e:
+            if not self._failing:
+                log.warning("outbox_not_read", error=e)
+            self._failing = True
+            return False
+        self._disk.settle(self._directory)
+        self._failing = False
+        self._recovered = True
+        return True
+
+    def _recover_segment(self, path: Path) -> None:
         if path.suffix != ".log" or not path.stem.isdecimal():
             return
         self._next_segment = max(self._next_segment, int(path.stem) + 1)

@@ -126,7 +126,7 @@ def test_full_disk_leaves_neither_empty_segments_nor_torn_records_behind(tmp_pat
     fill(outbox, 1)
     assert [s for _, s in sequences(outbox)] == [101, 102, 203]
     assert len(list(tmp_path.iterdir())) == 2
-    assert len(Outbox(Disk(), tmp_path, "next", SMALL)) == 3
+    assert len(sequences(Outbox(Disk(), tmp_path, "next", SMALL))) == 3
 
 
 def test_segment_that_is_lost_or_damaged_costs_its_records_and_nothing_else(tmp_path):
@@ -152,6 +152,29 @@ def test_away_for_a_month_it_stays_within_its_bound(tmp_path):
 
 def test_what_a_kill_left_unsynced_is_synced_before_it_is_counted_on(tmp_path):
     fill(Outbox(Disk(), tmp_path, "boot", SMALL), 2)
-    synced = []
-    Outbox(Disk(lambda operation, path: synced.append(path) if operation == "fsync" else None), tmp_path, "next", SMALL)
-    assert synced == [*sorted(tmp_path.glob("*.log")), tmp_path]
+    touched = []
+    disk = Disk(lambda operation, path: touched.append((operation, path)))
+    outbox = Outbox(disk, tmp_path, "next", SMALL)
+    assert touched == [], "a board serves before it looks at what was left"
+    assert len(sequences(outbox)) == 2
+    assert [p for operation, p in touched if operation == "fsync"] == [*sorted(tmp_path.glob("*.log")), tmp_path]
+
+
+def test_what_cannot_be_read_now_is_not_taken_for_nothing(tmp_path):
+    fill(Outbox(Disk(), tmp_path, "old", SMALL), 2)
+    failing = [True]
+
+    class SickDisk(Disk):
+        def list(self, path):
+            if failing[0]:
+                raise OSError(5, "Input/output error")
+            return super().list(path)
+
+    outbox = Outbox(SickDisk(), tmp_path, "new", SMALL)
+    assert sequences(outbox) == []
+    outbox.acknowledge("old", 2)
+    fill(outbox, 1)
+    assert outbox.dropped == 1
+    failing[0] = False
+    fill(outbox, 1)
+    assert sequences(outbox) == [("old", 1), ("old", 2), ("new", 2)]
