@@ -26,10 +26,10 @@ import psutil
 import structlog
 
 from litefleet_controller.artifacts.directory import DirectoryBlobs
-from litefleet_controller.convert.containment import check_keras_file
 from litefleet_controller.convert.interface import ConversionError, ConversionRequest, ParityLimits
-from litefleet_controller.convert.limits import PoolLimits, WorkerLimits
 from litefleet_controller.convert.local import LocalConverter
+from litefleet_controller.convert.opening.containment import check_keras_file
+from litefleet_controller.convert.workers.limits import PoolLimits, WorkerLimits
 from litefleet_controller.fleet.errors import UploadRefusedError
 from litefleet_controller.fleet.formats import HEAD_BYTES, check_archive, check_head
 from litefleet_protocol.tensors import Postprocess, Preprocess

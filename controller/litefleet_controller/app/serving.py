@@ -21,7 +21,7 @@ from litefleet_controller.app.settings import Settings, StartError, utc_now
 from litefleet_controller.artifacts.interface import Blobs
 from litefleet_controller.convert.interface import Converter
 from litefleet_controller.convert.local import LocalConverter
-from litefleet_controller.convert.sandbox.screen import Private
+from litefleet_controller.convert.workers.sandbox.screen import Private
 from litefleet_controller.delivery.broker_program import BrokerError
 from litefleet_controller.identity.authority import Authority
 from litefleet_controller.identity.errors import AuthorityError

@@ -12,9 +12,9 @@ import typer
 from litefleet_controller.cli.errors import CliError
 
 if TYPE_CHECKING:
-    from litefleet_controller.convert.limits import WorkerLimits
-    from litefleet_controller.convert.owntasks import Epoch, Fitted
-    from litefleet_controller.convert.tasks import Stage
+    from litefleet_controller.convert.workers.limits import WorkerLimits
+    from litefleet_controller.convert.workers.owntasks import Epoch, Fitted
+    from litefleet_controller.convert.workers.tasks import Stage
 
 _MONTH_S = 30 * 24 * 3600
 
@@ -43,7 +43,7 @@ def train(
     """Fit a network to images, and keep the best epoch; Ctrl-C keeps the best so far."""
     from litefleet_controller.cli.printing import note
     from litefleet_controller.cli.working import carry_out, needs, put, shown, writable
-    from litefleet_controller.convert.owntasks import (
+    from litefleet_controller.convert.workers.owntasks import (
         CALIBRATION_FILE,
         EVALUATION_FILE,
         MODEL_FILE,
@@ -122,7 +122,7 @@ def _check_range(option: str, value: float, most: float) -> None:
 
 def _limits() -> "WorkerLimits":
     """A person's own training on their own machine: it may take what the machine has, and as long as it takes."""
-    from litefleet_controller.convert.limits import WorkerLimits
+    from litefleet_controller.convert.workers.limits import WorkerLimits
 
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     limits = WorkerLimits()

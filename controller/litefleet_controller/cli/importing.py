@@ -16,8 +16,8 @@ def import_h5(
     """Turn an old .h5 model, of Keras 2 too, into a .keras file, in a worker that can do no harm."""
     from litefleet_controller.cli.printing import note, size
     from litefleet_controller.cli.working import carry_out, needs, put, shown, writable
-    from litefleet_controller.convert.limits import WorkerLimits
-    from litefleet_controller.convert.owntasks import MODEL_FILE, Imported, ImportH5
+    from litefleet_controller.convert.workers.limits import WorkerLimits
+    from litefleet_controller.convert.workers.owntasks import MODEL_FILE, Imported, ImportH5
 
     if not file.is_file():
         raise CliError(f"there is no file {str(file)!r}", "NotFound")

@@ -37,8 +37,8 @@ def new(
     from litefleet_controller.cli.printing import note, size
     from litefleet_controller.cli.working import carry_out, needs, put, shown, writable
     from litefleet_controller.convert.interface import ConversionError
-    from litefleet_controller.convert.limits import WorkerLimits
-    from litefleet_controller.convert.owntasks import MODEL_FILE, Build, Built
+    from litefleet_controller.convert.workers.limits import WorkerLimits
+    from litefleet_controller.convert.workers.owntasks import MODEL_FILE, Build, Built
     from litefleet_controller.convert.zoo.every import architecture as named
 
     if listing:

@@ -12,8 +12,8 @@ from litefleet_controller.cli.errors import CliError
 from litefleet_controller.cli.printing import note
 
 if TYPE_CHECKING:
-    from litefleet_controller.convert.limits import WorkerLimits
-    from litefleet_controller.convert.tasks import Result, Stage, Task
+    from litefleet_controller.convert.workers.limits import WorkerLimits
+    from litefleet_controller.convert.workers.tasks import Result, Stage, Task
 
 T = TypeVar("T", bound="Result")
 
@@ -87,7 +87,7 @@ def carry_out(
         CliError: what the worker says.
     """
     from litefleet_controller.convert.interface import ConversionError
-    from litefleet_controller.convert.single import single_worker
+    from litefleet_controller.convert.workers.single import single_worker
 
     async def work() -> T:
         if (this := asyncio.current_task()) is not None:

@@ -14,15 +14,15 @@ from msgspec import Struct
 from litefleet_controller.artifacts.interface import Blobs
 from litefleet_controller.convert.cache import Entry, EntryFolder, RefusalEntry
 from litefleet_controller.convert.handover import Listener, adopt, unasked
-from litefleet_controller.convert.pool import WorkerPool
-from litefleet_controller.convert.steps import Now, Step
-from litefleet_controller.convert.stopwatch import Stopwatch
+from litefleet_controller.convert.progress.steps import Now, Step
+from litefleet_controller.convert.progress.stopwatch import Stopwatch
 from litefleet_controller.convert.targets.compilation import Compilation
 from litefleet_controller.convert.targets.edgetpu import compiler
 from litefleet_controller.convert.targets.interface import Targeted, TargetName, Tools
 from litefleet_controller.convert.targets.prediction import Prediction
-from litefleet_controller.convert.tasks import COMPILED_FILE, Accelerate, Accelerated, Quantize, Refused
 from litefleet_controller.convert.toolchain import REVISION
+from litefleet_controller.convert.workers.pool import WorkerPool
+from litefleet_controller.convert.workers.tasks import COMPILED_FILE, Accelerate, Accelerated, Quantize, Refused
 from litefleet_controller.resources.recipe import Engine
 
 _NOTES: dict[TargetName, str] = {

@@ -24,8 +24,8 @@ from litefleet_controller.convert.interface import (
     TrainingSet,
 )
 from litefleet_controller.convert.latency import Hint
-from litefleet_controller.convert.pruning.report import Pruned, PrunedVariant
-from litefleet_controller.convert.steps import Step
+from litefleet_controller.convert.progress.steps import Step
+from litefleet_controller.convert.pruned import Pruned, PrunedVariant
 from litefleet_controller.resources.recipe import Pruning, Recipe
 from litefleet_protocol.tensors import Preprocess, Signature
 

@@ -14,7 +14,7 @@ from litefleet_controller.artifacts.examination import MAX_BYTES, decode, encode
 from litefleet_controller.artifacts.interface import Blobs
 from litefleet_controller.convert.cache import Entry, EntryFolder
 from litefleet_controller.convert.interface import ConversionError
-from litefleet_controller.convert.tasks import Stage
+from litefleet_controller.convert.workers.tasks import Stage
 
 Listener = Callable[[Stage], None]
 E = TypeVar("E", bound=Entry)

@@ -21,9 +21,9 @@ from litefleet_controller.convert.cache import Entry, EntryFolder, RefusalEntry,
 from litefleet_controller.convert.flights import Flights
 from litefleet_controller.convert.handover import Listener, keep, local, remembered, unasked
 from litefleet_controller.convert.interface import MAX_EVALUATED, ConversionError, ConversionRequest
-from litefleet_controller.convert.pool import WorkerPool
-from litefleet_controller.convert.tasks import DATA_FILE, Decode, Decoded, Refused, Stage
 from litefleet_controller.convert.toolchain import decoding_toolchain
+from litefleet_controller.convert.workers.pool import WorkerPool
+from litefleet_controller.convert.workers.tasks import DATA_FILE, Decode, Decoded, Refused, Stage
 from litefleet_protocol.tensors import Preprocess
 
 _HEAD_BYTES = 512

@@ -11,9 +11,9 @@ from typing import Literal, Protocol
 
 from msgspec import Struct
 
-from litefleet_controller.convert.choice import Place
+from litefleet_controller.convert.judging.choice import Place
 from litefleet_controller.convert.latency import Hint, Seen
-from litefleet_controller.convert.pruning.report import PrunedVariant
+from litefleet_controller.convert.pruned import PrunedVariant
 from litefleet_controller.convert.targets.interface import Targeted, TargetName
 from litefleet_controller.resources.recipe import Engine, Objective
 from litefleet_protocol.tensors import Postprocess, Preprocess, Signature

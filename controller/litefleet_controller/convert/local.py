@@ -20,11 +20,7 @@ import structlog
 from litefleet_controller.artifacts.errors import BlobError
 from litefleet_controller.artifacts.interface import Blobs
 from litefleet_controller.convert.acceleration import Acceleration
-from litefleet_controller.convert.admission import Board, admit, board_of, check_labels
 from litefleet_controller.convert.cache import FrozenKey, RefusalEntry, VariantEntry, VariantKey
-from litefleet_controller.convert.choice import Choice
-from litefleet_controller.convert.eta import Courses, Kind
-from litefleet_controller.convert.gate import judge
 from litefleet_controller.convert.handover import within
 from litefleet_controller.convert.imagesets import DataField, ImageSets
 from litefleet_controller.convert.interface import (
@@ -39,19 +35,23 @@ from litefleet_controller.convert.interface import (
     RefusedRung,
     TrainingSet,
 )
-from litefleet_controller.convert.limits import PoolLimits
-from litefleet_controller.convert.pool import WorkerPool
+from litefleet_controller.convert.judging.admission import Board, admit, board_of, check_labels
+from litefleet_controller.convert.judging.choice import Choice
+from litefleet_controller.convert.judging.gate import judge
+from litefleet_controller.convert.judging.weighing import Attempt, best, pick_of, refused_latency, weighed
+from litefleet_controller.convert.making.pruning.plan import is_trained
+from litefleet_controller.convert.progress.eta import Courses, Kind
+from litefleet_controller.convert.progress.reporting import Report, RungReport
+from litefleet_controller.convert.progress.steps import Now
 from litefleet_controller.convert.provenance import recorded, statement
-from litefleet_controller.convert.pruning.plan import is_trained
-from litefleet_controller.convert.reporting import Report, RungReport
 from litefleet_controller.convert.rungs import Rungs
-from litefleet_controller.convert.sandbox.screen import Private
-from litefleet_controller.convert.steps import Now
 from litefleet_controller.convert.targets.interface import Targeted, Tools
 from litefleet_controller.convert.targets.tools import InstalledTools
-from litefleet_controller.convert.tasks import CALIBRATION_MISSING, RungError
 from litefleet_controller.convert.toolchain import decoding_toolchain, engine_toolchain, installed_toolchain
-from litefleet_controller.convert.weighing import Attempt, best, pick_of, refused_latency, weighed
+from litefleet_controller.convert.workers.limits import PoolLimits
+from litefleet_controller.convert.workers.pool import WorkerPool
+from litefleet_controller.convert.workers.sandbox.screen import Private
+from litefleet_controller.convert.workers.tasks import CALIBRATION_MISSING, RungError
 from litefleet_controller.resources.recipe import Objective, Recipe, recipes
 
 log = structlog.get_logger(__name__)

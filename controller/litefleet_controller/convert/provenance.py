@@ -13,7 +13,7 @@ import msgspec
 
 from litefleet_controller.convert.cache import VariantEntry, VariantKey, key_hash
 from litefleet_controller.convert.interface import ModelFile, Provenance
-from litefleet_controller.convert.process import DETERMINISTIC
+from litefleet_controller.convert.workers.process import DETERMINISTIC
 from litefleet_controller.resources.recipe import Recipe
 
 BUILD_TYPE = "https://litefleet.dev/conversion/v1"

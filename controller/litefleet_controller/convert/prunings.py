@@ -12,10 +12,10 @@ from litefleet_controller.artifacts.interface import Blobs
 from litefleet_controller.convert.cache import EntryFolder, PrunedEntry, PrunedKey, RefusalEntry, key_hash
 from litefleet_controller.convert.flights import Flights
 from litefleet_controller.convert.handover import Listener, adopt, local, remembered, unasked
-from litefleet_controller.convert.pool import WorkerPool
-from litefleet_controller.convert.steps import Now
-from litefleet_controller.convert.stopwatch import Stopwatch
-from litefleet_controller.convert.tasks import FROZEN_FILE, Freeze, Prune, PrunedModel, Quantize, Refused, Stage
+from litefleet_controller.convert.progress.steps import Now
+from litefleet_controller.convert.progress.stopwatch import Stopwatch
+from litefleet_controller.convert.workers.pool import WorkerPool
+from litefleet_controller.convert.workers.tasks import FROZEN_FILE, Freeze, Prune, PrunedModel, Quantize, Refused, Stage
 
 
 class Prunings:

@@ -28,12 +28,13 @@ from litefleet_controller.convert.cache import (
 from litefleet_controller.convert.flights import Flights
 from litefleet_controller.convert.handover import Listener, adopt, adopt_examination, local, remembered, unasked, within
 from litefleet_controller.convert.interface import ModelFile
-from litefleet_controller.convert.pool import WorkerPool
-from litefleet_controller.convert.pruning.report import PrunedVariant, Unpruned
+from litefleet_controller.convert.progress.steps import Now, Step
+from litefleet_controller.convert.progress.stopwatch import Stopwatch
+from litefleet_controller.convert.pruned import PrunedVariant, Unpruned
 from litefleet_controller.convert.prunings import Prunings
-from litefleet_controller.convert.steps import Now, Step
-from litefleet_controller.convert.stopwatch import Stopwatch
-from litefleet_controller.convert.tasks import (
+from litefleet_controller.convert.toolchain import own_versions
+from litefleet_controller.convert.workers.pool import WorkerPool
+from litefleet_controller.convert.workers.tasks import (
     ANSWERS_FILE,
     EXAMINATION_FILE,
     FROZEN_FILE,
@@ -49,7 +50,6 @@ from litefleet_controller.convert.tasks import (
     Task,
     Variant,
 )
-from litefleet_controller.convert.toolchain import own_versions
 from litefleet_controller.resources.recipe import Recipe, recipes
 from litefleet_protocol.runtimes import GOLDEN_FILE, MODEL_FILES
 

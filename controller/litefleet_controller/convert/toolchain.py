@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 from litefleet_controller.convert.distributions import installed_version
 from litefleet_controller.convert.interface import ConversionError, SourceFormat
-from litefleet_controller.convert.tasks import RungError
+from litefleet_controller.convert.workers.tasks import RungError
 from litefleet_controller.resources.recipe import Engine
 
 REVISION = "3"

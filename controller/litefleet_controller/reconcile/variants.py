@@ -5,7 +5,7 @@ from typing import Literal
 
 from litefleet_controller.convert.interface import Made, Outcome, Pick, Provenance, Weighed
 from litefleet_controller.convert.latency import Hint, Seen
-from litefleet_controller.convert.pruning.report import PrunedVariant, Unpruned
+from litefleet_controller.convert.pruned import PrunedVariant, Unpruned
 from litefleet_controller.convert.targets.interface import Targeted
 from litefleet_controller.resources.variant import (
     Candidate,

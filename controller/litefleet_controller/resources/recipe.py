@@ -85,7 +85,7 @@ class Channels(Struct, frozen=True, forbid_unknown_fields=True, tag_field="metho
     """Whole filters go, with all that is made of their channels; the model is trained after that. Smaller and faster.
 
     Those go whose weights are smallest (Li et al. 2016, arXiv 1608.08710), and only where nothing but themselves
-    changes: see convert/pruning/topology.py. Needs training data and a `.keras` file.
+    changes: see convert/making/pruning/topology.py. Needs training data and a `.keras` file.
     """
 
     share: float

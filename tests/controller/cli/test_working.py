@@ -9,9 +9,9 @@ import pytest
 
 from litefleet_controller.cli.errors import CliError
 from litefleet_controller.cli.working import carry_out, put
-from litefleet_controller.convert.limits import WorkerLimits
-from litefleet_controller.convert.owntasks import Build, Built
-from litefleet_controller.convert.tasks import Stage
+from litefleet_controller.convert.workers.limits import WorkerLimits
+from litefleet_controller.convert.workers.owntasks import Build, Built
+from litefleet_controller.convert.workers.tasks import Stage
 
 
 def build(folder: Path) -> Build:

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from litefleet_controller.artifacts.directory import DirectoryBlobs
-from litefleet_controller.convert.flatbuffer import parse, serialize
 from litefleet_controller.convert.interface import (
     ConversionError,
     ConversionRequest,
@@ -19,9 +18,10 @@ from litefleet_controller.convert.interface import (
     Progress,
     RecipeName,
 )
-from litefleet_controller.convert.limits import PoolLimits
 from litefleet_controller.convert.local import LocalConverter
-from litefleet_controller.convert.tasks import Freeze, Result, Stage, Task
+from litefleet_controller.convert.tflite.flatbuffer import parse, serialize
+from litefleet_controller.convert.workers.limits import PoolLimits
+from litefleet_controller.convert.workers.tasks import Freeze, Result, Stage, Task
 from litefleet_protocol.tensors import Postprocess, Preprocess
 
 DATA = Path(__file__).parents[2] / "agent" / "data"

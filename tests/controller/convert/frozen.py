@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from litefleet_controller.convert.fixing import fixed
-from litefleet_controller.convert.flatbuffer import with_inlined_buffers, with_signature
-from litefleet_controller.convert.ranges import as_the_quantizer_has_them, measured
+from litefleet_controller.convert.making.ranges import as_the_quantizer_has_them, measured
+from litefleet_controller.convert.tflite.fixing import fixed
+from litefleet_controller.convert.tflite.flatbuffer import with_inlined_buffers, with_signature
 from litefleet_controller.resources.recipe import Recipe
 from tests.controller.convert.conftest import Workshop
 

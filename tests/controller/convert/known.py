@@ -5,8 +5,8 @@ from datetime import UTC, datetime, timedelta
 from litefleet_controller.convert.cache import FrozenKey, VariantEntry, VariantKey
 from litefleet_controller.convert.interface import Made, ModelFile, Provenance
 from litefleet_controller.convert.latency import Hint
-from litefleet_controller.convert.sandbox.enter import Containment
-from litefleet_controller.convert.steps import Step
+from litefleet_controller.convert.progress.steps import Step
+from litefleet_controller.convert.workers.sandbox.enter import Containment
 from litefleet_controller.resources.recipe import recipes
 from litefleet_protocol.tensors import Preprocess, Signature
 

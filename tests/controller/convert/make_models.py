@@ -16,10 +16,10 @@ import tensorflow as tf
 from sklearn.datasets import load_digits
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
-from litefleet_controller.convert.pruning.channels import flat, without_channels
-from litefleet_controller.convert.pruning.topology import topology
-from litefleet_controller.convert.tasks import RungError
+from litefleet_controller.convert.making.pruning.channels import flat, without_channels
+from litefleet_controller.convert.making.pruning.topology import topology
 from litefleet_controller.convert.training import main as train
+from litefleet_controller.convert.workers.tasks import RungError
 from litefleet_controller.fleet.packing import pack_saved_model
 from litefleet_controller.resources.recipe import recipes
 

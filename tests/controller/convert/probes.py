@@ -11,7 +11,7 @@ from typing import Any
 
 from ai_edge_litert import schema_py_generated as schema
 
-from litefleet_controller.convert.flatbuffer import serialize
+from litefleet_controller.convert.tflite.flatbuffer import serialize
 
 HIGHEST = 20
 """No operator has had as many versions yet."""

@@ -25,7 +25,6 @@ from numpy.typing import NDArray
 
 from litefleet_controller.artifacts.errors import StorageFullError
 from litefleet_controller.convert import toolchain
-from litefleet_controller.convert.flatbuffer import parse
 from litefleet_controller.convert.interface import (
     ConversionError,
     Measure,
@@ -33,8 +32,9 @@ from litefleet_controller.convert.interface import (
     Progress,
     RecipeName,
 )
-from litefleet_controller.convert.limits import PoolLimits, WorkerLimits
-from litefleet_controller.convert.precision import recipe_of
+from litefleet_controller.convert.tflite.flatbuffer import parse
+from litefleet_controller.convert.tflite.precision import recipe_of
+from litefleet_controller.convert.workers.limits import PoolLimits, WorkerLimits
 from litefleet_protocol.limits import MAX_GOLDEN_BYTES
 from litefleet_protocol.tensors import Postprocess, Preprocess
 from tests.controller.convert.bench import LIMITS, Bench, ignore

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from litefleet_controller.convert.containment import check_keras_file
-from litefleet_controller.convert.datasets import load_calibration, load_evaluation
-from litefleet_controller.convert.decode import decode
 from litefleet_controller.convert.interface import ConversionError
-from litefleet_controller.convert.savedmodel import check_graph, unpack
-from litefleet_controller.convert.tasks import Decode, RungError
+from litefleet_controller.convert.opening.containment import check_keras_file
+from litefleet_controller.convert.opening.savedmodel import check_graph, unpack
+from litefleet_controller.convert.samples.datasets import load_calibration, load_evaluation
+from litefleet_controller.convert.samples.decode import decode
+from litefleet_controller.convert.workers.tasks import Decode, RungError
 from litefleet_controller.fleet.errors import UploadRefusedError
 from litefleet_controller.fleet.formats import HEAD_BYTES, check_archive, check_head
 from litefleet_protocol.tensors import Preprocess

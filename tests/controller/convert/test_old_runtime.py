@@ -14,13 +14,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from litefleet_controller.convert.admission import Board, admit
 from litefleet_controller.convert.cache import VariantEntry
-from litefleet_controller.convert.flatbuffer import parse
 from litefleet_controller.convert.interface import ModelFile, RefusedRung
-from litefleet_controller.convert.opversions import needed_versions, traits, with_needed_versions
-from litefleet_controller.convert.quantize import quantize
-from litefleet_controller.convert.runtimes import litert
+from litefleet_controller.convert.judging.admission import Board, admit
+from litefleet_controller.convert.judging.runtimes import litert
+from litefleet_controller.convert.making.quantize import quantize
+from litefleet_controller.convert.tflite.flatbuffer import parse
+from litefleet_controller.convert.tflite.opversions import needed_versions, traits, with_needed_versions
 from litefleet_controller.resources.recipe import recipes
 from litefleet_controller.resources.release import Release, parse_release
 from litefleet_protocol.tensors import Signature

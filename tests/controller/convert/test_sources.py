@@ -15,7 +15,7 @@ from PIL import Image
 
 from litefleet_controller.convert import toolchain
 from litefleet_controller.convert.interface import ConversionError, Measure, ParityLimits, Progress, RecipeName
-from litefleet_controller.convert.limits import PoolLimits, WorkerLimits
+from litefleet_controller.convert.workers.limits import PoolLimits, WorkerLimits
 from litefleet_controller.resources.recipe import recipes
 from litefleet_protocol.tensors import Postprocess, Preprocess
 from tests.controller.convert.bench import DATA, Bench, endless, ignore

@@ -1,7 +1,7 @@
 """What a version's status says of a variant."""
 
 from litefleet_controller.convert.interface import Made, ModelFile
-from litefleet_controller.convert.pruning.report import Pruned, PrunedLayer, PrunedVariant, Unpruned
+from litefleet_controller.convert.pruned import Pruned, PrunedLayer, PrunedVariant, Unpruned
 from litefleet_controller.reconcile.variants import variant
 from litefleet_protocol.tensors import Signature, TensorSpec
 

@@ -11,8 +11,8 @@ from typing import Protocol
 
 import numpy as np
 
-from litefleet_controller.convert.preprocess import Floats
-from litefleet_controller.convert.tasks import RungError
+from litefleet_controller.convert.samples.preprocess import Floats
+from litefleet_controller.convert.workers.tasks import RungError
 from litefleet_controller.resources.recipe import Engine, Recipe
 from litefleet_protocol.tensors import Signature
 

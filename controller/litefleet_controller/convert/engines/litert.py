@@ -7,8 +7,8 @@ import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 from numpy.typing import NDArray
 
-from litefleet_controller.convert.preprocess import Floats
-from litefleet_controller.convert.tasks import RungError
+from litefleet_controller.convert.samples.preprocess import Floats
+from litefleet_controller.convert.workers.tasks import RungError
 from litefleet_protocol.tensors import Quantization, Signature, TensorSpec
 
 

@@ -12,8 +12,8 @@ import numpy as np
 import openvino
 
 from litefleet_controller.convert.engines.interface import first_line
-from litefleet_controller.convert.preprocess import Floats
-from litefleet_controller.convert.tasks import RungError
+from litefleet_controller.convert.samples.preprocess import Floats
+from litefleet_controller.convert.workers.tasks import RungError
 from litefleet_controller.resources.recipe import Recipe
 from litefleet_protocol.runtimes import MODEL_FILES, RuntimeName
 from litefleet_protocol.tensors import Signature, TensorSpec

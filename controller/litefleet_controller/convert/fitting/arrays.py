@@ -6,9 +6,9 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from litefleet_controller.convert.datasets import Training, load_training
 from litefleet_controller.convert.fitting.examples import Numbers
-from litefleet_controller.convert.preprocess import Floats
+from litefleet_controller.convert.samples.datasets import Training, load_training
+from litefleet_controller.convert.samples.preprocess import Floats
 from litefleet_protocol.tensors import Preprocess
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from litefleet_controller.convert.interface import ConversionError
-from litefleet_controller.convert.preprocess import Floats
+from litefleet_controller.convert.samples.preprocess import Floats
 
 Numbers = NDArray[np.int64]
 

@@ -16,10 +16,10 @@ from litefleet_controller.convert.fitting.examples import Examples, Split, split
 from litefleet_controller.convert.fitting.lessons import Lessons, give
 from litefleet_controller.convert.fitting.pictures import PictureExamples
 from litefleet_controller.convert.interface import MAX_EVALUATED, ConversionError
-from litefleet_controller.convert.loading import Asked, Opened, load_keras, opened
-from litefleet_controller.convert.owntasks import CALIBRATION_FILE, EVALUATION_FILE, Fit, Fitted
-from litefleet_controller.convert.preprocess import Floats
-from litefleet_controller.convert.tasks import RungError, Stage
+from litefleet_controller.convert.opening.loading import Asked, Opened, load_keras, opened
+from litefleet_controller.convert.samples.preprocess import Floats
+from litefleet_controller.convert.workers.owntasks import CALIBRATION_FILE, EVALUATION_FILE, Fit, Fitted
+from litefleet_controller.convert.workers.tasks import RungError, Stage
 from litefleet_protocol.tensors import Preprocess
 
 _CALIBRATION_SAMPLES = 100

@@ -11,9 +11,9 @@ import numpy as np
 
 from litefleet_controller.convert.fitting.examples import Examples, Numbers, Split
 from litefleet_controller.convert.interface import ConversionError
-from litefleet_controller.convert.owntasks import MODEL_FILE, Epoch, Fit
-from litefleet_controller.convert.pruning.lesson import every_layer
-from litefleet_controller.convert.tasks import Stage
+from litefleet_controller.convert.making.pruning.lesson import every_layer
+from litefleet_controller.convert.workers.owntasks import MODEL_FILE, Epoch, Fit
+from litefleet_controller.convert.workers.tasks import Stage
 
 _MOMENTUM = 0.9
 """Of normalizations while training: Keras' usual 0.99 and 0.999 take thousands of steps to follow."""

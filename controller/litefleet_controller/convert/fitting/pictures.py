@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from litefleet_controller.convert.fitting.examples import Numbers
 from litefleet_controller.convert.interface import ConversionError
-from litefleet_controller.convert.picture import PictureError, Pixels, decoded
-from litefleet_controller.convert.preprocess import Floats, prepare
+from litefleet_controller.convert.samples.picture import PictureError, Pixels, decoded
+from litefleet_controller.convert.samples.preprocess import Floats, prepare
 from litefleet_controller.imagefolder import SUFFIXES, classes_of
 from litefleet_protocol.tensors import Preprocess
 

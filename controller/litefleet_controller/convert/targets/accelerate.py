@@ -3,11 +3,11 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from litefleet_controller.convert.flatbuffer import parse
 from litefleet_controller.convert.targets.edgetpu_compile import compile_model
 from litefleet_controller.convert.targets.edgetpu_report import report
 from litefleet_controller.convert.targets.graph import read_graph
-from litefleet_controller.convert.tasks import Accelerate, Accelerated
+from litefleet_controller.convert.tflite.flatbuffer import parse
+from litefleet_controller.convert.workers.tasks import Accelerate, Accelerated
 
 
 def accelerate(task: Accelerate, stage: Callable[[str, int], None]) -> Accelerated:

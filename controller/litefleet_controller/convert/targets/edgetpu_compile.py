@@ -10,12 +10,12 @@ import resource
 import subprocess
 from pathlib import Path
 
-from litefleet_controller.convert.flatbuffer import parse
 from litefleet_controller.convert.interface import ConversionError
-from litefleet_controller.convert.structure import MISREAD
+from litefleet_controller.convert.opening.structure import MISREAD
 from litefleet_controller.convert.targets.compilation import Compilation, CompilerLog, parse_log
 from litefleet_controller.convert.targets.edgetpu_file import edges, is_compiled, operators, runtime_version
-from litefleet_controller.convert.tasks import COMPILED_FILE, RungError
+from litefleet_controller.convert.tflite.flatbuffer import parse
+from litefleet_controller.convert.workers.tasks import COMPILED_FILE, RungError
 
 _SECONDS = 300.0
 _MAX_DATA_BYTES = 4 * 1024**3

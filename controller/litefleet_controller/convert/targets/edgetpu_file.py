@@ -10,8 +10,8 @@ from typing import Any
 
 from flatbuffers import encode, flexbuffers, number_types, table  # type: ignore[import-untyped]
 
-from litefleet_controller.convert.flatbuffer import operator_name
-from litefleet_controller.convert.precision import type_name
+from litefleet_controller.convert.tflite.flatbuffer import operator_name
+from litefleet_controller.convert.tflite.precision import type_name
 
 CUSTOM_OPERATOR = "edgetpu-custom-op"
 _PROGRAM = "4"

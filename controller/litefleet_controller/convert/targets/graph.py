@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from litefleet_controller.convert.flatbuffer import operator_name
-from litefleet_controller.convert.precision import has_data, type_name
+from litefleet_controller.convert.tflite.flatbuffer import operator_name
+from litefleet_controller.convert.tflite.precision import has_data, type_name
 
 _INTEGERS: Mapping[str, np.dtype[Any]] = {"int32": np.dtype("<i4"), "int64": np.dtype("<i8")}
 _BYTES: Mapping[str, np.dtype[Any]] = {"int8": np.dtype(np.int8), "uint8": np.dtype(np.uint8)}

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
 
-from litefleet_controller.convert.steps import Step
+from litefleet_controller.convert.progress.steps import Step
 from litefleet_controller.convert.targets.compilation import Compilation
 from litefleet_controller.convert.targets.prediction import Prediction
 

@@ -7,8 +7,8 @@ import math
 from collections.abc import Callable
 from pathlib import Path
 
-from litefleet_controller.convert.containment import check_keras_file
-from litefleet_controller.convert.owntasks import MODEL_FILE, Build, Built
+from litefleet_controller.convert.opening.containment import check_keras_file
+from litefleet_controller.convert.workers.owntasks import MODEL_FILE, Build, Built
 from litefleet_controller.convert.zoo.every import architecture
 
 

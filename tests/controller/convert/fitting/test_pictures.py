@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from litefleet_controller.convert import picture
 from litefleet_controller.convert.fitting import pictures
 from litefleet_controller.convert.fitting.pictures import PictureExamples, class_folders
 from litefleet_controller.convert.interface import ConversionError
+from litefleet_controller.convert.samples import picture
 from litefleet_protocol.tensors import Preprocess
 
 SPEC = Preprocess(resize=(8, 6), channels=3, scale=0.5)

@@ -18,7 +18,7 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 from flatbuffers import flexbuffers
 
-from litefleet_controller.convert.flatbuffer import parse, serialize
+from litefleet_controller.convert.tflite.flatbuffer import parse, serialize
 
 LOG = """Edge TPU Compiler version 16.0.384591198
 Started a compilation timeout timer of 180 seconds.

@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from litefleet_controller.convert.flatbuffer import parse
 from litefleet_controller.convert.interface import ConversionError
 from litefleet_controller.convert.local import LocalConverter
 from litefleet_controller.convert.targets.compilation import parse_log
 from litefleet_controller.convert.targets.edgetpu_compile import compile_model
 from litefleet_controller.convert.targets.edgetpu_file import edges, is_compiled, operators, runtime_version
-from litefleet_controller.convert.tasks import COMPILED_FILE, RungError
+from litefleet_controller.convert.tflite.flatbuffer import parse
+from litefleet_controller.convert.workers.tasks import COMPILED_FILE, RungError
 from litefleet_controller.reconcile.variants import class_variant
 from tests.controller.convert.bench import Bench
 from tests.controller.convert.targets.fake_compiler import LOG, REFUSAL, compiled, write_compiler

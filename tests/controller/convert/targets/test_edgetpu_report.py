@@ -7,15 +7,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from litefleet_controller.convert.fixing import fixed
-from litefleet_controller.convert.flatbuffer import parse, with_signature
-from litefleet_controller.convert.quantize import quantize
-from litefleet_controller.convert.ranges import as_the_quantizer_has_them, measured
+from litefleet_controller.convert.making.quantize import quantize
+from litefleet_controller.convert.making.ranges import as_the_quantizer_has_them, measured
 from litefleet_controller.convert.targets.edgetpu_limits import NAMED
 from litefleet_controller.convert.targets.edgetpu_report import report
 from litefleet_controller.convert.targets.edgetpu_table import table
 from litefleet_controller.convert.targets.graph import Graph, Operator, Tensor, read_graph
 from litefleet_controller.convert.targets.prediction import Fate, Prediction
+from litefleet_controller.convert.tflite.fixing import fixed
+from litefleet_controller.convert.tflite.flatbuffer import parse, with_signature
 from litefleet_controller.resources.recipe import recipes
 
 IMAGE = (1, 8, 8, 4)

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from litefleet_controller.convert.flatbuffer import parse, serialize
 from litefleet_controller.convert.interface import ConversionError
-from litefleet_controller.convert.structure import read_model
+from litefleet_controller.convert.opening.structure import read_model
+from litefleet_controller.convert.tflite.flatbuffer import parse, serialize
 from tests.controller.convert.targets.fake_compiler import compiled
 
 

@@ -1,0 +1,1 @@
+"""Variants, made of a frozen file: pruned, calibrated, quantized, with layers spared."""

@@ -1,0 +1,1 @@
+"""Sources, opened: looked through before they are loaded, loaded, and frozen into one form."""

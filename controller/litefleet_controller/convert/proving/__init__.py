@@ -1,0 +1,1 @@
+"""What a variant answers beside its source: trials, comparisons, errors by layer."""

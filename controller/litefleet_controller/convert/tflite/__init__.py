@@ -1,0 +1,1 @@
+"""A `.tflite` file as data: read, and rewritten where a runtime would stumble. Never run here."""
