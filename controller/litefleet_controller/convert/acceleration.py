@@ -4,25 +4,21 @@ Runs in the controller's process and asks the workers. What came of it is rememb
 """
 
 import asyncio
-import hashlib
-import tempfile
 from pathlib import Path
 
-import msgspec
 from msgspec import Struct
 
-from litefleet_controller.artifacts.interface import Blobs
-from litefleet_controller.convert.cache import Entry, EntryFolder, RefusalEntry
-from litefleet_controller.convert.handover import Listener, adopt, unasked
-from litefleet_controller.convert.progress.steps import Now, Step
-from litefleet_controller.convert.progress.stopwatch import Stopwatch
+from litefleet_controller.convert.cache import Entry, RefusalEntry
+from litefleet_controller.convert.kept import Kept
+from litefleet_controller.convert.progress.listening import Listener
+from litefleet_controller.convert.progress.steps import Step
 from litefleet_controller.convert.targets.compilation import Compilation
 from litefleet_controller.convert.targets.edgetpu import compiler
 from litefleet_controller.convert.targets.interface import Targeted, TargetName, Tools
 from litefleet_controller.convert.targets.prediction import Prediction
 from litefleet_controller.convert.toolchain import REVISION
-from litefleet_controller.convert.workers.pool import WorkerPool
-from litefleet_controller.convert.workers.tasks import COMPILED_FILE, Accelerate, Accelerated, Quantize, Refused
+from litefleet_controller.convert.workbench import Workbench
+from litefleet_controller.convert.workers.tasks import COMPILED_FILE, Accelerate, Accelerated, Quantize
 from litefleet_controller.resources.recipe import Engine
 
 _NOTES: dict[TargetName, str] = {
@@ -54,19 +50,19 @@ class _Key(Struct, frozen=True):
     model: str
     target: TargetName
     compiler: str | None
+    """Its path."""
+    version: str | None
     revision: str = REVISION
 
 
 class Acceleration:
     """Finishes variants for a target."""
 
-    def __init__(self, blobs: Blobs, cache: Path, pool: WorkerPool, tools: Tools, now: Now) -> None:
-        self._blobs = blobs
-        self._pool = pool
+    def __init__(self, bench: Workbench, tools: Tools) -> None:
+        self._bench = bench
         self._tools = tools
-        self._now = now
-        self._entries: EntryFolder[AcceleratedEntry | RefusalEntry] = EntryFolder(
-            cache / "accelerated", AcceleratedEntry | RefusalEntry
+        self._kept: Kept[_Key, AcceleratedEntry | RefusalEntry] = Kept(
+            bench, "accelerated", AcceleratedEntry | RefusalEntry, self._ask
         )
 
     async def finish(
@@ -81,11 +77,8 @@ class Acceleration:
         if target != "edgetpu":
             return Targeted(target, "Available", message=_NOTES[target])
         program = await asyncio.to_thread(compiler, self._tools)
-        name = _hash(_Key(model, target, await asyncio.to_thread(_fingerprint, program) if program else None))
-        entry = await asyncio.to_thread(self._entries.read, name)
-        if entry is None or any([await self._blobs.size(digest) is None for digest in entry.blobs]):
-            entry = await self._ask(target, model, program, listener)
-            await asyncio.to_thread(self._entries.write, name, entry)
+        version = await asyncio.to_thread(_fingerprint, program) if program else None
+        entry = await self._kept.get(_Key(model, target, str(program) if program else None, version), listener)
         if isinstance(entry, RefusalEntry):
             return entry
         return Targeted(
@@ -99,35 +92,22 @@ class Acceleration:
             step=entry.step,
         )
 
-    async def _ask(
-        self, target: TargetName, model: str, program: Path | None, listener: Listener
-    ) -> AcceleratedEntry | RefusalEntry:
-        source = await self._blobs.local_path(model)
-        async with self._pool.worker(Quantize) as worker:
-            with tempfile.TemporaryDirectory(dir=worker.scratch) as folder:
-                task = Accelerate(
-                    folder=folder, model=str(source), target=target, compiler=str(program) if program else None
-                )
-                watch = Stopwatch("accelerate", listener, self._now)
-                done = await worker.ask(task, watch)
-                if isinstance(done, Refused):
-                    return RefusalEntry(code=done.code, message=done.message)
-                if not isinstance(done, Accelerated):
-                    raise unasked()
-                made, size = None, 0
-                if done.compilation is not None:
-                    made, size = await adopt(self._blobs, Path(folder) / COMPILED_FILE)
-                step = watch.step(worker.containment)
-        return AcceleratedEntry(
-            prediction=done.prediction, compilation=done.compilation, model=made, size=size, step=step
-        )
+    async def _ask(self, key: _Key, tell: Listener) -> AcceleratedEntry | RefusalEntry:
+        source = await self._bench.local(key.model, "variant")
+        async with self._bench.turn(Quantize, "accelerate", tell) as turn:
+            task = Accelerate(folder=turn.folder, model=str(source), target=key.target, compiler=key.compiler)
+            done = await turn.ask(task, Accelerated)
+            if isinstance(done, RefusalEntry):
+                return done
+            made, size = None, 0
+            if done.compilation is not None:
+                made, size = await turn.adopt(COMPILED_FILE)
+            return AcceleratedEntry(
+                prediction=done.prediction, compilation=done.compilation, model=made, size=size, step=turn.step()
+            )
 
 
 def _fingerprint(program: Path) -> str:
     """Tells an upgraded compiler from the one before, without running it."""
     stat = program.stat()
-    return f"{program} {stat.st_size} {stat.st_mtime_ns}"
-
-
-def _hash(key: _Key) -> str:
-    return hashlib.sha256(msgspec.json.encode(key, order="deterministic")).hexdigest()
+    return f"{stat.st_size} {stat.st_mtime_ns}"

@@ -1,36 +1,20 @@
-"""Files between blobs and workers, and what is remembered of them."""
+"""Files between blobs and workers."""
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from io import BufferedReader
 from pathlib import Path
-from typing import TypeVar
 
 import msgspec
 
 from litefleet_controller.artifacts.errors import BlobCorruptError, BlobError, BlobNotFoundError
 from litefleet_controller.artifacts.examination import MAX_BYTES, decode, encode
 from litefleet_controller.artifacts.interface import Blobs
-from litefleet_controller.convert.cache import Entry, EntryFolder
 from litefleet_controller.convert.interface import ConversionError
-from litefleet_controller.convert.workers.tasks import Stage
 
-Listener = Callable[[Stage], None]
-E = TypeVar("E", bound=Entry)
 _MAX_MADE_BYTES = 1024**3
 _PIECE = 1024 * 1024
-
-
-async def remembered(folder: EntryFolder[E], blobs: Blobs, name: str) -> E | None:
-    """An entry whose blobs are still there."""
-    entry = await asyncio.to_thread(folder.read, name)
-    if entry is None:
-        return None
-    for digest in entry.blobs:
-        if await blobs.size(digest) is None:
-            return None
-    return entry
 
 
 async def local(blobs: Blobs, digest: str, what: str) -> Path:
@@ -91,20 +75,6 @@ async def keep(blobs: Blobs, path: Path) -> str:
 async def _pieces(file: BufferedReader) -> AsyncIterator[bytes]:
     while piece := await asyncio.to_thread(file.read, _PIECE):
         yield piece
-
-
-def within(listener: Listener, low: int, high: int) -> Listener:
-    """For a part of the work: its 0 to 100 percent are `low` to `high` of the whole."""
-
-    def tell(stage: Stage) -> None:
-        listener(Stage(stage=stage.stage, percent=low + stage.percent * (high - low) // 100))
-
-    return tell
-
-
-def unasked() -> ConversionError:
-    """A worker's answer to something else."""
-    return ConversionError("WorkerCrashed", "the worker answers what wasn't asked", final=False)
 
 
 def read_plain_file(path: Path, max_bytes: int = _MAX_MADE_BYTES) -> bytes:

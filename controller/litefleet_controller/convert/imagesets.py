@@ -4,26 +4,22 @@ A request that names one comes out naming the .npz that a worker made of it, fro
 before. Runs in the controller's process: it looks at a file's first bytes and at nothing else of it.
 """
 
-import asyncio
 import dataclasses
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 import msgspec
 from msgspec import Struct
 
 from litefleet_controller.artifacts.errors import BlobNotFoundError
-from litefleet_controller.artifacts.interface import Blobs
-from litefleet_controller.convert.cache import Entry, EntryFolder, RefusalEntry, key_hash
-from litefleet_controller.convert.flights import Flights
-from litefleet_controller.convert.handover import Listener, keep, local, remembered, unasked
+from litefleet_controller.convert.cache import Entry, RefusalEntry
 from litefleet_controller.convert.interface import MAX_EVALUATED, ConversionError, ConversionRequest
+from litefleet_controller.convert.kept import Kept
+from litefleet_controller.convert.progress.listening import Listener
 from litefleet_controller.convert.toolchain import decoding_toolchain
-from litefleet_controller.convert.workers.pool import WorkerPool
-from litefleet_controller.convert.workers.tasks import DATA_FILE, Decode, Decoded, Refused, Stage
+from litefleet_controller.convert.workbench import Workbench
+from litefleet_controller.convert.workers.tasks import DATA_FILE, Decode, Decoded
 from litefleet_protocol.tensors import Preprocess
 
 _HEAD_BYTES = 512
@@ -70,13 +66,11 @@ class Ready:
 class ImageSets:
     """Decodes, and remembers."""
 
-    def __init__(self, blobs: Blobs, cache: Path, pool: WorkerPool) -> None:
-        self._blobs = blobs
-        self._pool = pool
-        self._entries: EntryFolder[ImagesEntry | RefusalEntry] = EntryFolder(
-            cache / "images", ImagesEntry | RefusalEntry
+    def __init__(self, bench: Workbench) -> None:
+        self._bench = bench
+        self._kept: Kept[ImagesKey, ImagesEntry | RefusalEntry] = Kept(
+            bench, "images", ImagesEntry | RefusalEntry, self._decode
         )
-        self._flights: Flights[ImagesEntry | RefusalEntry, Stage] = Flights()
         self._arrays_already: set[str] = set()
         """Digests that were looked at: what they stand for never changes."""
 
@@ -126,40 +120,30 @@ class ImageSets:
             samples=samples,
             toolchain=decoding_toolchain(),
         )
-        name = key_hash(key)
-        entry = await remembered(self._entries, self._blobs, name)
-        if entry is None:
-            entry = await self._flights.join(name, lambda tell: self._decode(key, name, tell), listener)
+        entry = await self._kept.get(key, listener)
         return entry if isinstance(entry, RefusalEntry) else entry.data
 
     async def _head(self, digest: str) -> bytes:
         """The first bytes of a blob. None of one that is gone: whoever needs it says so."""
         try:
-            return b"".join([piece async for piece in self._blobs.stream(digest, 0, _HEAD_BYTES)])
+            return b"".join([piece async for piece in self._bench.blobs.stream(digest, 0, _HEAD_BYTES)])
         except BlobNotFoundError:
             return b""
 
-    async def _decode(self, key: ImagesKey, name: str, tell: Listener) -> ImagesEntry | RefusalEntry:
-        path = await local(self._blobs, key.archive, "data set")
-        entry: ImagesEntry | RefusalEntry
-        async with self._pool.worker(Decode) as worker:
-            with tempfile.TemporaryDirectory(dir=worker.scratch) as folder:
-                task = Decode(
-                    folder=folder,
-                    archive=str(path),
-                    preprocess=key.preprocess,
-                    labels=key.labels,
-                    samples=key.samples,
-                )
-                match await worker.ask(task, tell):
-                    case Refused(code=code, message=message):
-                        entry = RefusalEntry(code=code, message=message)
-                    case Decoded():
-                        entry = ImagesEntry(data=await keep(self._blobs, Path(folder) / DATA_FILE))
-                    case _:
-                        raise unasked()
-        await asyncio.to_thread(self._entries.write, name, entry)
-        return entry
+    async def _decode(self, key: ImagesKey, tell: Listener) -> ImagesEntry | RefusalEntry:
+        path = await self._bench.local(key.archive, "data set")
+        async with self._bench.turn(Decode, "decode", tell) as turn:
+            task = Decode(
+                folder=turn.folder,
+                archive=str(path),
+                preprocess=key.preprocess,
+                labels=key.labels,
+                samples=key.samples,
+            )
+            done = await turn.ask(task, Decoded)
+            if isinstance(done, RefusalEntry):
+                return done
+            return ImagesEntry(data=await turn.keep(DATA_FILE))
 
 
 def is_folder_of_images(head: bytes) -> bool:

@@ -21,7 +21,6 @@ from litefleet_controller.artifacts.errors import BlobError
 from litefleet_controller.artifacts.interface import Blobs
 from litefleet_controller.convert.acceleration import Acceleration
 from litefleet_controller.convert.cache import FrozenKey, RefusalEntry, VariantEntry, VariantKey
-from litefleet_controller.convert.handover import within
 from litefleet_controller.convert.imagesets import DataField, ImageSets
 from litefleet_controller.convert.interface import (
     ConversionError,
@@ -41,6 +40,7 @@ from litefleet_controller.convert.judging.gate import judge
 from litefleet_controller.convert.judging.weighing import Attempt, best, pick_of, refused_latency, weighed
 from litefleet_controller.convert.making.pruning.plan import is_trained
 from litefleet_controller.convert.progress.eta import Courses, Kind
+from litefleet_controller.convert.progress.listening import within
 from litefleet_controller.convert.progress.reporting import Report, RungReport
 from litefleet_controller.convert.progress.steps import Now
 from litefleet_controller.convert.provenance import recorded, statement
@@ -48,6 +48,7 @@ from litefleet_controller.convert.rungs import Rungs
 from litefleet_controller.convert.targets.interface import Targeted, Tools
 from litefleet_controller.convert.targets.tools import InstalledTools
 from litefleet_controller.convert.toolchain import decoding_toolchain, engine_toolchain, installed_toolchain
+from litefleet_controller.convert.workbench import Workbench
 from litefleet_controller.convert.workers.limits import PoolLimits
 from litefleet_controller.convert.workers.pool import WorkerPool
 from litefleet_controller.convert.workers.sandbox.screen import Private
@@ -83,11 +84,10 @@ class LocalConverter:
         self._now = now
         self._courses = Courses(work_dir / "cache" / "courses.json")
         self._pool = WorkerPool(work_dir / "scratch", limits or PoolLimits(), size=workers, private=private)
-        self._rungs = Rungs(blobs, work_dir / "cache", self._pool, now)
-        self._images = ImageSets(blobs, work_dir / "cache", self._pool)
-        self._acceleration = Acceleration(
-            blobs, work_dir / "cache", self._pool, InstalledTools(os.environ) if tools is None else tools, now
-        )
+        bench = Workbench(blobs, work_dir / "cache", self._pool, now)
+        self._rungs = Rungs(bench)
+        self._images = ImageSets(bench)
+        self._acceleration = Acceleration(bench, InstalledTools(os.environ) if tools is None else tools)
 
     @property
     def worker_pids(self) -> list[int]:

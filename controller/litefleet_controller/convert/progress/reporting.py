@@ -4,9 +4,9 @@ import time
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 
-from litefleet_controller.convert.handover import Listener
 from litefleet_controller.convert.interface import Progress, RecipeName
 from litefleet_controller.convert.progress.eta import Course, Kind, seconds_left, whole_request
+from litefleet_controller.convert.progress.listening import Listener
 from litefleet_controller.convert.progress.steps import Now
 from litefleet_controller.convert.workers.tasks import Stage
 

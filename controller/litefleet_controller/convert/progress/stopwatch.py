@@ -1,4 +1,4 @@
-"""Measuring a step while it runs. rungs.py and acceleration.py run steps."""
+"""Measuring a step while it runs. A workbench's turn does."""
 
 import time
 from collections.abc import Callable
