@@ -21,7 +21,6 @@ from litefleet_controller.app.settings import Settings, StartError, utc_now
 from litefleet_controller.artifacts.interface import Blobs
 from litefleet_controller.convert.interface import Converter
 from litefleet_controller.convert.local import LocalConverter
-from litefleet_controller.convert.workers.sandbox.screen import Private
 from litefleet_controller.delivery.broker_program import BrokerError
 from litefleet_controller.identity.authority import Authority
 from litefleet_controller.identity.errors import AuthorityError
@@ -57,9 +56,8 @@ async def serve(
 
 
 def _contained(settings: Settings) -> MakeConverter:
-    """Workers that see blobs, and nothing else of what lies beside them: keys, database, tokens."""
-    private = Private(settings.data_dir.resolve(), (settings.data_dir.resolve() / "blobs",))
-    return partial(LocalConverter, private=private)
+    """Workers that see nothing of the keys, the database, the tokens and the blobs that lie beside them."""
+    return partial(LocalConverter, private=settings.data_dir.resolve())
 
 
 async def _run(

@@ -93,9 +93,9 @@ class Acceleration:
         )
 
     async def _ask(self, key: _Key, tell: Listener) -> AcceleratedEntry | RefusalEntry:
-        source = await self._bench.local(key.model, "variant")
         async with self._bench.turn(Quantize, "accelerate", tell) as turn:
-            task = Accelerate(folder=turn.folder, model=str(source), target=key.target, compiler=key.compiler)
+            model = await turn.hand(key.model, "variant")
+            task = Accelerate(folder=turn.folder, model=model, target=key.target, compiler=key.compiler)
             done = await turn.ask(task, Accelerated)
             if isinstance(done, RefusalEntry):
                 return done

@@ -24,14 +24,12 @@ class Calibrations:
         return await self._kept.get(key, listener)
 
     async def _calibrate(self, key: RangesKey, tell: Listener) -> RangesEntry | RefusalEntry:
-        model = await self._bench.local(key.model, "frozen model")
-        calibration = await self._bench.local(key.calibration, "calibration set")
         async with self._bench.turn(Quantize, "calibrate", tell) as turn:
             task = Calibrate(
                 folder=turn.folder,
-                frozen=str(model),
+                frozen=await turn.hand(key.model, "frozen model"),
                 preprocess=key.preprocess,
-                calibration=str(calibration),
+                calibration=await turn.hand(key.calibration, "calibration set"),
                 calibration_samples=key.calibration_samples,
             )
             done = await turn.ask(task, Calibrated)

@@ -23,11 +23,11 @@ class Freezings:
         return await self._kept.get(key, listener)
 
     async def _freeze(self, key: FrozenKey, tell: Listener) -> FrozenEntry:
-        source = await self._bench.local(key.source, "source")
-        evaluation = await self._bench.local(key.evaluation, "evaluation set")
         kind = Inspect if key.source_format == "tflite" else Freeze
         async with self._bench.turn(kind, "freeze", tell) as turn:
-            done = await turn.ask(_task(key, turn.folder, str(source), str(evaluation)), Frozen)
+            source = await turn.hand(key.source, "source")
+            evaluation = await turn.hand(key.evaluation, "evaluation set")
+            done = await turn.ask(_task(key, turn.folder, source, evaluation), Frozen)
             if isinstance(done, RefusalEntry):
                 raise ConversionError(done.code, done.message, final=True)
             return FrozenEntry(

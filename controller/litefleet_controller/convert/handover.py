@@ -12,23 +12,26 @@ from litefleet_controller.artifacts.errors import BlobCorruptError, BlobError, B
 from litefleet_controller.artifacts.examination import MAX_BYTES, decode, encode
 from litefleet_controller.artifacts.interface import Blobs
 from litefleet_controller.convert.interface import ConversionError
+from litefleet_controller.convert.workers.process import WorkerProcess
 
 _MAX_MADE_BYTES = 1024**3
 _PIECE = 1024 * 1024
 
 
-async def local(blobs: Blobs, digest: str, what: str) -> Path:
-    """A blob as a file for a worker.
+async def hand(blobs: Blobs, digest: str, what: str, worker: WorkerProcess) -> Path:
+    """Let a worker read a blob; where it finds it.
 
     Raises:
-        ConversionError: `NotFound`, or `DigestMismatch` when the disk has damaged it.
+        ConversionError: `NotFound`; `DigestMismatch` when the disk has damaged it; `StorageFailed`.
     """
     try:
-        return await blobs.local_path(digest)
+        return await worker.hand(await blobs.local_path(digest))
     except BlobNotFoundError as e:
         raise ConversionError("NotFound", f"the {what} isn't there: {e}", final=True) from e
     except BlobCorruptError as e:
         raise ConversionError("DigestMismatch", f"the {what} is damaged: {e}", final=True) from e
+    except OSError as e:
+        raise ConversionError("StorageFailed", f"the {what} can't be handed to a worker: {e}", final=False) from e
 
 
 async def adopt(blobs: Blobs, path: Path) -> tuple[str, int]:

@@ -131,11 +131,10 @@ class ImageSets:
             return b""
 
     async def _decode(self, key: ImagesKey, tell: Listener) -> ImagesEntry | RefusalEntry:
-        path = await self._bench.local(key.archive, "data set")
         async with self._bench.turn(Decode, "decode", tell) as turn:
             task = Decode(
                 folder=turn.folder,
-                archive=str(path),
+                archive=await turn.hand(key.archive, "data set"),
                 preprocess=key.preprocess,
                 labels=key.labels,
                 samples=key.samples,

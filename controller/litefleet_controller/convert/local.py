@@ -51,7 +51,6 @@ from litefleet_controller.convert.toolchain import decoding_toolchain, engine_to
 from litefleet_controller.convert.workbench import Workbench
 from litefleet_controller.convert.workers.limits import PoolLimits
 from litefleet_controller.convert.workers.pool import WorkerPool
-from litefleet_controller.convert.workers.sandbox.screen import Private
 from litefleet_controller.convert.workers.tasks import CALIBRATION_MISSING, RungError
 from litefleet_controller.resources.recipe import Objective, Recipe, recipes
 
@@ -72,13 +71,13 @@ class LocalConverter:
         workers: int = 1,
         limits: PoolLimits | None = None,
         tools: Tools | None = None,
-        private: Private | None = None,
+        private: Path | None = None,
         now: Now = lambda: datetime.now(UTC),
     ) -> None:
         """Keep entries under `work_dir/cache` and scratch files under `work_dir/scratch`; `workers` tasks at a time.
 
-        `tools`: where compilers are looked for; on this machine by default. `private`: what workers are
-        kept out of. `now`: for provenance.
+        `tools`: where compilers are looked for; on this machine by default. `private`: a folder that workers see
+        nothing of but what they are handed. `now`: for provenance.
         """
         self._blobs = blobs
         self._now = now

@@ -27,18 +27,15 @@ class Prunings:
         return await self._kept.get(key, listener)
 
     async def _prune(self, key: PrunedKey, tell: Listener) -> PrunedEntry | RefusalEntry:
-        source = await self._bench.local(key.source, "source")
-        frozen = await self._bench.local(key.model, "frozen model")
-        training = await self._bench.local(key.training.digest, "training set") if key.training else None
-        async with self._bench.turn(Freeze if training else Quantize, "prune", tell) as turn:
+        async with self._bench.turn(Freeze if key.training else Quantize, "prune", tell) as turn:
             task = Prune(
                 folder=turn.folder,
-                source=str(source),
+                source=await turn.hand(key.source, "source"),
                 source_format=key.source_format,
-                frozen=str(frozen),
+                frozen=await turn.hand(key.model, "frozen model"),
                 preprocess=key.preprocess,
                 pruning=key.pruning,
-                training=str(training) if training else None,
+                training=await turn.hand(key.training.digest, "training set") if key.training else None,
                 trained_on=key.training,
             )
             done = await turn.ask(task, PrunedModel)

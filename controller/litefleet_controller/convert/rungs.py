@@ -91,45 +91,33 @@ class Rungs:
     async def _quantize(
         self, base: "_Base", frozen: FrozenEntry, key: VariantKey, tell: Listener
     ) -> VariantEntry | RefusalEntry:
-        model = await self._bench.local(base.model, "frozen model")
-        answers = await self._bench.local(frozen.answers, "answers")
-        evaluation = await self._bench.local(key.frozen.evaluation, "evaluation set")
-        ranges = calibration = None
         measured: RangesEntry | None = None
         if key.calibration is not None and frozen.recipe == "float32":
             found = await self._calibrations.get(_ranges_key(key, base.model, key.calibration), tell)
             if isinstance(found, RefusalEntry):
                 return found
             measured = found
-            ranges = await self._bench.local(measured.ranges, "calibration's result")
-            calibration = await self._bench.local(key.calibration, "calibration set")
         async with self._bench.turn(_kind(key.how), "make", tell) as turn:
             task = Quantize(
                 folder=turn.folder,
                 recipe=key.recipe,
                 how=key.how,
-                frozen=str(model),
-                answers=str(answers),
-                evaluation=str(evaluation),
+                frozen=await turn.hand(base.model, "frozen model"),
+                answers=await turn.hand(frozen.answers, "answers"),
+                evaluation=await turn.hand(key.frozen.evaluation, "evaluation set"),
                 measure=key.measure,
                 outputs=frozen.outputs,
                 preprocess=key.frozen.preprocess,
-                ranges=str(ranges) if ranges else None,
-                calibration=str(calibration) if calibration else None,
+                ranges=await turn.hand(measured.ranges, "calibration's result") if measured else None,
+                calibration=await turn.hand(key.calibration or "", "calibration set") if measured else None,
                 calibration_samples=key.calibration_samples,
                 goal=key.goal,
-                unpruned=await self._files(base),
+                unpruned=await _files(turn, base),
             )
             done = await turn.ask(task, Variant)
             if isinstance(done, RefusalEntry):
                 return done
             return await _entry(done, turn, key, _Past(frozen, base, measured, turn.step()))
-
-    async def _files(self, base: "_Base") -> tuple[str, ...] | None:
-        if base.pruned is None:
-            return None
-        files = base.unpruned.files if base.unpruned is not None else ()
-        return tuple([str(await self._bench.local(file.digest, "unpruned variant")) for file in files])
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +144,14 @@ class _Past:
         pruned = (self.base.pruned.step,) if self.base.pruned else ()
         measured = (self.measured.step,) if self.measured else ()
         return (self.frozen.step, *pruned, *measured, self.made)
+
+
+async def _files(turn: Turn, base: _Base) -> tuple[str, ...] | None:
+    """Of the unpruned variant; None when nothing was pruned."""
+    if base.pruned is None:
+        return None
+    files = base.unpruned.files if base.unpruned is not None else ()
+    return tuple([await turn.hand(file.digest, "unpruned variant") for file in files])
 
 
 async def _entry(done: Variant, turn: Turn, key: VariantKey, past: _Past) -> VariantEntry:

@@ -26,10 +26,17 @@ class Turn:
 
     def __init__(self, blobs: Blobs, worker: WorkerProcess, folder: str, watch: Stopwatch) -> None:
         self.folder = folder
-        """For the task; gone when the turn is over."""
+        """For the task; gone when the turn is over, like what the worker was handed."""
         self._blobs = blobs
         self._worker = worker
         self._watch = watch
+
+    async def hand(self, digest: str, what: str) -> str:
+        """Let the worker read a blob; where it finds it. `what` names it in errors.
+
+        Raises: ConversionError (`NotFound`, `DigestMismatch` or `StorageFailed`).
+        """
+        return str(await handover.hand(self._blobs, digest, what, self._worker))
 
     async def ask(self, task: Task, kind: type[R]) -> R | RefusalEntry:
         """Have `task` done.
@@ -80,13 +87,6 @@ class Workbench:
     pool: WorkerPool
     now: Now
 
-    async def local(self, digest: str, what: str) -> Path:
-        """A blob as a file for a worker; `what` names it in errors.
-
-        Raises: ConversionError (`NotFound` or `DigestMismatch`).
-        """
-        return await handover.local(self.blobs, digest, what)
-
     @asynccontextmanager
     async def turn(self, kind: type[Task], name: StepName, listener: Listener) -> AsyncIterator[Turn]:
         """A worker that suits tasks of `kind`; waits for one.
@@ -94,5 +94,8 @@ class Workbench:
         Raises: ConversionError (`WorkerCrashed`).
         """
         async with self.pool.worker(kind) as worker:
-            with tempfile.TemporaryDirectory(dir=worker.scratch) as folder:
-                yield Turn(self.blobs, worker, folder, Stopwatch(name, listener, self.now))
+            try:
+                with tempfile.TemporaryDirectory(dir=worker.scratch) as folder:
+                    yield Turn(self.blobs, worker, folder, Stopwatch(name, listener, self.now))
+            finally:
+                await worker.take_back()

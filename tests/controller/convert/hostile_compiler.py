@@ -16,11 +16,15 @@ ACTS = {
     "find a secret in the parent's environment": "print(open(f'/proc/{CONTROLLER}/environ', 'rb').read())",
     "read the controller's memory": "open(f'/proc/{CONTROLLER}/mem', 'rb')",
     "read the controller's key": "open(HOST + '/data/identity/key').read()",
-    "see what the controller has": "assert sorted(os.listdir(HOST + '/data')) != ['blobs', 'convert']",
+    "see what the controller has": "assert sorted(os.listdir(HOST + '/data')) != ['convert']",
     "see other workers' folders": "assert len(os.listdir(HOST + '/data/convert/scratch')) != 1",
     "uncover what is hidden": "libc.umount2((HOST + '/data').encode(), 2) and fail()",
     "read a blob": "open(HOST + '/data/blobs/one').read()",
     "change a blob": "open(HOST + '/data/blobs/one', 'w').write('x')",
+    "read what it was handed": "assert open(handed()).read() == 'handed over'",
+    "change what it was handed": "open(handed(), 'r+').write('x')",
+    "move what it was handed to where it may write": "os.rename(handed(), 'taken')",
+    "link what it was handed to where it may write": "os.link(handed(), 'linked')",
     "kill the controller": "os.kill(CONTROLLER, 0)",
     "write elsewhere": "open(HOST + '/elsewhere', 'w').write('x')",
     "truncate what is elsewhere": "os.truncate(HOST + '/kept', 0)",
@@ -49,6 +53,8 @@ def write_hostile(folder: Path, act: str, controller: int) -> Path:
         import ctypes, os, resource, socket, sys, time
         HOST, CONTROLLER = {str(folder)!r}, {controller}
         libc = ctypes.CDLL(None, use_errno=True)
+        def handed():
+            return next(os.path.join(path, "two") for path, _, names in os.walk(HOST + "/data") if "two" in names)
         def fail():
             raise OSError(ctypes.get_errno(), "refused")
         os.chdir(sys.argv[3])

@@ -71,9 +71,13 @@ async def test_the_same_request_again_takes_under_a_hundredth_and_asks_no_worker
     cold = new_bench()
     begun = time.monotonic()
     first = await cold.make("float32")
-    took, handed_out, begun = time.monotonic() - begun, len(cold.blobs.handed_out), time.monotonic()
-    again = await cold.make("float32")
-    assert time.monotonic() - begun < took / 100
+    took, handed_out = time.monotonic() - begun, len(cold.blobs.handed_out)
+    shortest = took
+    for _ in range(3):  # another test may have the processor at that moment
+        begun = time.monotonic()
+        again = await cold.make("float32")
+        shortest = min(shortest, time.monotonic() - begun)
+    assert shortest < took / 100
     assert (first.cached, again.cached) == (False, True)
     assert len(cold.blobs.handed_out) == handed_out
     assert replace(again, cached=False, seconds=first.seconds) == first

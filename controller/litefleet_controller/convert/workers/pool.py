@@ -19,7 +19,6 @@ import structlog
 from litefleet_controller.convert.interface import ConversionError
 from litefleet_controller.convert.workers.limits import PoolLimits
 from litefleet_controller.convert.workers.process import WorkerProcess
-from litefleet_controller.convert.workers.sandbox.screen import Private
 from litefleet_controller.convert.workers.tasks import Decode, Freeze, Inspect, Task
 
 log = structlog.get_logger(__name__)
@@ -37,7 +36,7 @@ class _Idle:
 class WorkerPool:
     """Runs tasks in worker processes."""
 
-    def __init__(self, scratch: Path, limits: PoolLimits, *, size: int, private: Private | None = None) -> None:
+    def __init__(self, scratch: Path, limits: PoolLimits, *, size: int, private: Path | None = None) -> None:
         """Make an empty pool. `scratch` is emptied: what is there was left by a controller that was killed."""
         shutil.rmtree(scratch, ignore_errors=True)
         scratch.mkdir(parents=True)

@@ -13,6 +13,7 @@ import sys
 import tempfile
 from collections import deque
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
@@ -21,7 +22,6 @@ import structlog
 from litefleet_controller.convert.interface import ConversionError
 from litefleet_controller.convert.workers.limits import WorkerLimits
 from litefleet_controller.convert.workers.sandbox.enter import Containment
-from litefleet_controller.convert.workers.sandbox.screen import Private
 from litefleet_controller.convert.workers.tasks import (
     CHECKING,
     LENGTH,
@@ -74,25 +74,63 @@ def scrubbed_environment(environment: Mapping[str, str], scratch: Path) -> dict[
     )
 
 
-class WorkerProcess:
-    """One child process and its scratch folder, in a process group of its own."""
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """A worker's folders."""
 
-    def __init__(self, process: asyncio.subprocess.Process, scratch: Path, limits: WorkerLimits) -> None:
+    folder: Path
+
+    @classmethod
+    def make(cls, root: Path) -> "_Place":
+        place = cls(Path(tempfile.mkdtemp(prefix="worker-", dir=root)))
+        place.scratch.mkdir()
+        place.handed.mkdir()
+        return place
+
+    @property
+    def scratch(self) -> Path:
+        return self.folder / "scratch"
+
+    @property
+    def handed(self) -> Path:
+        """Not below the scratch folder: it may be read only."""
+        return self.folder / "handed"
+
+    def hand(self, file: Path) -> Path:
+        here = self.handed / file.name
+        try:
+            here.hardlink_to(file)
+        except FileExistsError:  # named by its content
+            pass
+        except OSError:
+            shutil.copyfile(file, here)
+        return here
+
+    def take_back(self) -> None:
+        with contextlib.suppress(FileNotFoundError):  # the worker was closed meanwhile, and its folders are gone
+            for file in self.handed.iterdir():
+                file.unlink()
+
+
+class WorkerProcess:
+    """One child process with a scratch folder and one for what it is handed, in a process group of its own."""
+
+    def __init__(self, process: asyncio.subprocess.Process, place: "_Place", limits: WorkerLimits) -> None:
         self._process = process
         self._limits = limits
         self._stderr: deque[str] = deque(maxlen=_KEPT_STDERR_LINES)
         self._listener = asyncio.create_task(self._listen(), name=f"convert-stderr-{process.pid}")
         self._is_killed = False
-        self.scratch = scratch
+        self._place = place
         self.containment: Containment | None = None
         """What holds it; None until it has said so, which it does before its first task."""
         self.tasks = 0
         self.is_well = True
 
     @classmethod
-    async def start(cls, scratch_root: Path, limits: WorkerLimits, private: Private | None = None) -> "WorkerProcess":
-        """Start a worker with an empty scratch folder under `scratch_root`, that sees nothing of what is `private`."""
-        scratch = Path(await asyncio.to_thread(tempfile.mkdtemp, prefix="worker-", dir=scratch_root))
+    async def start(cls, scratch_root: Path, limits: WorkerLimits, private: Path | None = None) -> "WorkerProcess":
+        """Start a worker with its folders under `scratch_root`, the only ones that it sees of the folder `private`."""
+        place = await asyncio.to_thread(_Place.make, scratch_root)
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-P",  # the scratch folder, which is the working directory, is no place to import from
@@ -100,15 +138,31 @@ class WorkerProcess:
             "litefleet_controller.convert.workers.worker",
             str(limits.max_data_bytes),
             str(limits.cpu_seconds),
-            *([str(private.folder), *map(str, private.shown)] if private is not None else []),
+            *([str(private), str(place.handed)] if private is not None else []),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
-            cwd=scratch,
-            env=scrubbed_environment(os.environ, scratch),
+            cwd=place.scratch,
+            env=scrubbed_environment(os.environ, place.scratch),
             start_new_session=True,
         )
-        return cls(process, scratch, limits)
+        return cls(process, place, limits)
+
+    @property
+    def scratch(self) -> Path:
+        """Where it may write, and its working directory."""
+        return self._place.scratch
+
+    async def hand(self, file: Path) -> Path:
+        """Let it read a file, until `take_back`; where it finds it. A link, or a copy where the disk is another.
+
+        Raises: OSError.
+        """
+        return await asyncio.to_thread(self._place.hand, file)
+
+    async def take_back(self) -> None:
+        """Have it see nothing any more of what it was handed."""
+        await asyncio.to_thread(self._place.take_back)
 
     @property
     def pid(self) -> int:
@@ -162,7 +216,7 @@ class WorkerProcess:
         self._kill()
         await self._process.wait()
         await self._listener
-        await asyncio.to_thread(shutil.rmtree, self.scratch, ignore_errors=True)
+        await asyncio.to_thread(shutil.rmtree, self._place.folder, ignore_errors=True)
 
     def _kill(self) -> None:
         # Once only: afterwards the number may belong to somebody else's processes.

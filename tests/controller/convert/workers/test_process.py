@@ -170,6 +170,30 @@ async def test_the_end_of_a_worker_is_the_end_of_its_scratch_folder(tmp_path: Pa
     assert not is_running(process.pid)
 
 
+async def test_what_a_worker_is_handed_is_there_until_it_is_taken_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "blob").write_text("one")
+    (tmp_path / "far").write_text("two")
+    async with worker(tmp_path) as process:
+        here = await process.hand(tmp_path / "blob")
+        assert here == await process.hand(tmp_path / "blob")
+        assert here.samefile(tmp_path / "blob"), "nothing is copied"
+        with monkeypatch.context() as elsewhere:
+            elsewhere.setattr(Path, "hardlink_to", _other_disk)
+            far = await process.hand(tmp_path / "far")
+        assert (far.read_text(), far.samefile(tmp_path / "far")) == ("two", False)
+        assert not here.is_relative_to(process.scratch), "or it could be written to"
+        await process.take_back()
+        assert not here.exists()
+        assert not far.exists()
+    assert (tmp_path / "blob").read_text() == "one"
+
+
+def _other_disk(self: Path, target: Path) -> None:
+    raise OSError(18, "Invalid cross-device link")
+
+
 _ORPHANER = """
     import asyncio, sys
     from pathlib import Path

@@ -17,14 +17,13 @@ from litefleet_controller.convert.interface import ConversionError
 from litefleet_controller.convert.workers.limits import WorkerLimits
 from litefleet_controller.convert.workers.process import WorkerProcess
 from litefleet_controller.convert.workers.sandbox.enter import Containment
-from litefleet_controller.convert.workers.sandbox.screen import Private
 from litefleet_controller.convert.workers.tasks import Accelerate, Refused, Stage
 from litefleet_controller.convert.workers.usage import Usage, exceeded, measure
 from tests.controller.convert.hostile_compiler import ACTS, write_hostile
 
 _MODEL = Path(__file__).parents[3] / "agent" / "data" / "int8.tflite"
 _LIMITS = WorkerLimits(watch_seconds=0.02)
-_ALLOWED = {"write to its scratch folder", "read a blob"}
+_ALLOWED = {"write to its scratch folder", "read what it was handed"}
 
 
 def silent(_: Stage) -> None:
@@ -38,8 +37,10 @@ async def worker(folder: Path, limits: WorkerLimits = _LIMITS) -> AsyncIterator[
     for place in ("convert/scratch", "blobs", "identity"):
         (data / place).mkdir(parents=True)
     (data / "blobs" / "one").write_text("a blob")
+    (data / "blobs" / "two").write_text("handed over")
     (data / "identity" / "key").write_text("a key")
-    process = await WorkerProcess.start(data / "convert" / "scratch", limits, Private(data, (data / "blobs",)))
+    process = await WorkerProcess.start(data / "convert" / "scratch", limits, data)
+    await process.hand(data / "blobs" / "two")
     try:
         yield process
     finally:
@@ -80,7 +81,8 @@ async def test_nothing_gets_out_of_a_worker(tmp_path: Path, listening: None, mon
         assert process.containment.missing == ()
     assert {act for act, outcome in came_to.items() if outcome == "done"} == _ALLOWED
     assert came_to["dial the loopback"] == came_to["ask a local socket"] == "PermissionError"
-    assert came_to["read the controller's key"] == "FileNotFoundError"
+    assert came_to["read the controller's key"] == came_to["read a blob"] == "FileNotFoundError"
+    assert (tmp_path / "data" / "blobs" / "two").read_text() == "handed over"
     assert came_to["find a secret in the environment"] == "KeyError"
     assert came_to["find a secret in the parent's environment"] == "PermissionError"
     assert (tmp_path / "kept").read_text() == "whole"
