@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from litefleet_agent.health import rss_bytes
+from litefleet_agent.runtime.detections import clear, detections_of
 from litefleet_agent.runtime.exclusive import EDGE_TPU, EDGE_TPU_OPERATOR
 from litefleet_agent.runtime.files import check_files
 from litefleet_agent.runtime.interface import (
@@ -164,6 +165,8 @@ class LiteRTModel:
         self._signature = Signature(inputs=tuple(_spec(d) for d in inputs), outputs=tuple(_spec(d) for d in outputs))
         self._inputs = [(int(d["index"]), s) for d, s in zip(inputs, self._signature.inputs, strict=True)]
         self._outputs = [(int(d["index"]), s) for d, s in zip(outputs, self._signature.outputs, strict=True)]
+        places = [index for index, _ in self._outputs]
+        self._detections = detections_of(interpreter._get_ops_details(), places)
         self._view = interpreter.tensor(self._inputs[0][0]) if inputs else None
 
     @property
@@ -202,7 +205,7 @@ class LiteRTModel:
             for (index, _), value in zip(self._inputs, inputs, strict=True):
                 self._interpreter.set_tensor(index, value)
             self._interpreter.invoke()
-            found = [self._interpreter.get_tensor(index) for index, _ in self._outputs]
+            found = self._cleared([self._interpreter.get_tensor(index) for index, _ in self._outputs])
         except _REFUSALS as e:
             raise ModelError(Code.INTERNAL, f"LiteRT failed: {first_line(e)}") from e
         store(found, outputs)
@@ -210,9 +213,15 @@ class LiteRTModel:
     def _run(self) -> list[Tensor]:
         try:
             self._interpreter.invoke()
-            return [dequantized(self._interpreter.get_tensor(index), spec) for index, spec in self._outputs]
+            found = [dequantized(self._interpreter.get_tensor(index), spec) for index, spec in self._outputs]
+            return self._cleared(found)
         except _REFUSALS as e:
             raise ModelError(Code.INTERNAL, f"LiteRT failed: {first_line(e)}") from e
+
+    def _cleared(self, found: list[Tensor]) -> list[Tensor]:
+        if self._detections is not None:
+            clear(found, self._detections)
+        return found
 
 
 def _last_line(error: Exception) -> str:

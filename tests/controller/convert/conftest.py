@@ -17,6 +17,7 @@ import pytest
 _REPOSITORY = Path(__file__).parents[3]
 _MAKER = Path(__file__).with_name("make_models.py")
 _USED = (
+    Path(__file__).with_name("detecting.py"),
     _REPOSITORY / "controller/litefleet_controller/convert/training.py",
     _REPOSITORY / "controller/litefleet_controller/fleet/packing.py",
     _REPOSITORY / "uv.lock",
@@ -50,7 +51,11 @@ def workshop() -> Workshop:
                     shutil.rmtree(old)
             folder.mkdir()
             done = subprocess.run(
-                [sys.executable, str(_MAKER), str(folder)], capture_output=True, text=True, check=False
+                [sys.executable, "-m", "tests.controller.convert.make_models", str(folder)],
+                cwd=_REPOSITORY,
+                capture_output=True,
+                text=True,
+                check=False,
             )
             assert done.returncode == 0, done.stderr[-2000:]
             said.write_text(done.stdout)

@@ -1,6 +1,6 @@
 """Makes the models and data sets that the converter's tests use, in one process: tensorflow takes seconds to import.
 
-Run as `python make_models.py FOLDER`. Real digits, a really trained network, and the sources that must be refused.
+Run as `python -m tests.controller.convert.make_models FOLDER`. Real digits, a really trained network, and the sources that must be refused.
 """
 
 import json
@@ -22,6 +22,7 @@ from litefleet_controller.convert.training import main as train
 from litefleet_controller.convert.workers.tasks import RungError
 from litefleet_controller.fleet.packing import pack_saved_model
 from litefleet_controller.resources.recipe import recipes
+from tests.controller.convert.detecting import write_detector
 
 
 def write_data(folder: Path) -> None:
@@ -254,3 +255,4 @@ if __name__ == "__main__":
     write_exports(target)
     write_for_accelerators(target)
     write_thinned(target)
+    write_detector(target)

@@ -1,6 +1,7 @@
 """Runs models in another release of the interpreter. A program for that release's Python: numpy and nothing of ours.
 
 PYTHON old_runtime.py versions FOLDER            the highest version of each operator, of files that probes.py wrote
+PYTHON old_runtime.py runs FOLDER                whether it runs each file on zeros
 PYTHON old_runtime.py run MODEL INPUTS OUTPUTS   answers (N, classes) as `y` for `x` (N, ...) float32
 """
 
@@ -32,6 +33,24 @@ def versions(folder: str) -> dict[str, int]:
     return highest
 
 
+def runs(folder: str) -> dict[str, bool]:
+    found = {}
+    for path in Path(folder).glob("*.tflite"):
+        interpreter = Interpreter(model_path=str(path))
+        try:
+            interpreter.allocate_tensors()
+        except RuntimeError as e:
+            if "unresolved custom op" not in str(e):
+                raise
+            found[path.stem] = False
+            continue
+        given = interpreter.get_input_details()[0]
+        interpreter.set_tensor(given["index"], np.zeros(given["shape"], given["dtype"]))
+        interpreter.invoke()
+        found[path.stem] = True
+    return found
+
+
 def run(model: str, inputs: str, outputs: str) -> None:
     interpreter = Interpreter(model_path=model, num_threads=1)
     interpreter.allocate_tensors()
@@ -58,7 +77,7 @@ def meant(y: np.ndarray, details: dict) -> np.ndarray:
 
 
 if __name__ == "__main__":
-    if sys.argv[1] == "versions":
-        sys.stdout.write(json.dumps(versions(sys.argv[2])))
+    if sys.argv[1] in ("versions", "runs"):
+        sys.stdout.write(json.dumps((versions if sys.argv[1] == "versions" else runs)(sys.argv[2])))
     else:
         run(*sys.argv[2:5])

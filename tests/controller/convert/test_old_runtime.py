@@ -28,6 +28,7 @@ from tests.controller.convert.conftest import Workshop
 from tests.controller.convert.figures import HINT
 from tests.controller.convert.frozen import frozen, images, ranges
 from tests.controller.convert.probes import NAMES, write_probes
+from tests.custom_operators import model_of
 from tests.old_python import old_python
 
 pytestmark = pytest.mark.filterwarnings(
@@ -51,7 +52,8 @@ def ask(python: str, *arguments: str | Path) -> "subprocess.CompletedProcess[str
 
 
 def known_versions(release: Release) -> dict[str, int]:
-    return {name: n for name in litert().operators if (n := litert().highest(name, release))}
+    built_in = litert().operators.keys() - litert().custom
+    return {name: n for name in built_in if (n := litert().highest(name, release))}
 
 
 def asked_versions(python: str, folder: Path) -> dict[str, int]:
@@ -74,6 +76,21 @@ def test_the_interpreter_here_has_the_operators_that_are_written_of_it(tmp_path:
     release = parse_release("litert", f"ai-edge-litert {version}")
     assert release is not None
     assert asked_versions(sys.executable, tmp_path) == known_versions(release)
+
+
+@pytest.mark.parametrize("which", ["the oldest", "the one here"])
+def test_custom_operators_run_in_version_1_and_no_other(
+    which: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    names = sorted(litert().custom)
+    assert names == ["AudioSpectrogram", "Mfcc", "NumericVerify", "TFLite_Detection_PostProcess"]
+    for name in names:
+        for version in (1, 2):
+            (tmp_path / f"{name}-{version}.tflite").write_bytes(model_of(name, version))
+    answered = ask(sys.executable if which == "the one here" else request.getfixturevalue("old"), "runs", tmp_path)
+    assert answered.returncode == 0, answered.stderr[-500:]
+    assert json.loads(answered.stdout) == {f"{name}-{v}": v == 1 for name in names for v in (1, 2)}
+    assert {litert().highest(name, release) for name in names for release in litert().releases} == {1}
 
 
 @pytest.fixture(scope="module", params=[name for name, how in recipes().items() if how.engine == "litert"])

@@ -8,6 +8,8 @@ from ai_edge_litert.interpreter import Interpreter
 from numpy.typing import NDArray
 
 from litefleet_controller.convert.samples.preprocess import Floats
+from litefleet_controller.convert.tflite.detections import cleared, detections_of
+from litefleet_controller.convert.tflite.flatbuffer import parse
 from litefleet_controller.convert.workers.tasks import RungError
 from litefleet_protocol.tensors import Quantization, Signature, TensorSpec
 
@@ -28,13 +30,15 @@ class LiteRTRunner:
             raise RungError("BadShape", f"LiteRT can't load the variant: {str(e)[:200]}") from e
         self._input = self._interpreter.get_input_details()[0]
         self._outputs = self._interpreter.get_output_details()
+        self._detections = detections_of(parse(path.read_bytes()))
         self.signature = Signature(inputs=(_spec(self._input),), outputs=tuple(map(_spec, self._outputs)))
 
     def infer(self, sample: Floats) -> list[Floats]:
         """Run one input."""
         self._interpreter.set_tensor(self._input["index"], quantized(sample, self._input))
         self._interpreter.invoke()
-        return [dequantized(self._interpreter.get_tensor(d["index"]), d) for d in self._outputs]
+        found = [dequantized(self._interpreter.get_tensor(d["index"]), d) for d in self._outputs]
+        return found if self._detections is None else cleared(found, self._detections)
 
 
 def quantized(x: Floats, details: dict[str, Any]) -> NDArray[Any]:

@@ -24,6 +24,7 @@ class _Written(Struct, frozen=True, forbid_unknown_fields=True):
     releases: list[str]
     defects: list[_Defect]
     operators: dict[str, int | dict[str, int]]
+    custom: dict[str, int | dict[str, int]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,8 @@ class Runtimes:
     operators: Mapping[str, tuple[tuple[Release, int], ...]]
     """Operator to the releases that raised its highest version, the oldest first."""
     defects: tuple[Defect, ...]
+    custom: frozenset[str]
+    """Of `operators`, those that the schema doesn't have: they stand in a file by name."""
 
     @property
     def oldest(self) -> Release:
@@ -73,9 +76,10 @@ def litert() -> Runtimes:
         releases=tuple(map(_release, written.releases)),
         operators={
             name: tuple((_release(r), v) for r, v in (told if isinstance(told, dict) else {oldest: told}).items())
-            for name, told in written.operators.items()
+            for name, told in (written.operators | written.custom).items()
         },
         defects=tuple(Defect(d.trait, _release(d.since), _release(d.until), d.says) for d in written.defects),
+        custom=frozenset(written.custom),
     )
 
 

@@ -17,6 +17,7 @@ from ai_edge_litert.interpreter import Interpreter
 
 from litefleet_controller.convert.making.quantize import FAILURES, only, quantized_by, rules
 from litefleet_controller.convert.samples.preprocess import Floats
+from litefleet_controller.convert.tflite.detections import headless
 from litefleet_controller.convert.tflite.flatbuffer import operator_name, parse
 from litefleet_controller.convert.tflite.precision import has_data
 from litefleet_controller.resources.recipe import Recipe
@@ -65,7 +66,7 @@ def damages(
     the share done.
     """
     every = layers(parse(frozen))
-    answers = _answers(frozen, x)
+    answers = _answers(headless(frozen), x)
     measured = []
     for number, layer in enumerate(every):
         tick(number / len(every))
@@ -81,7 +82,7 @@ def damages(
 def _damage(model: bytes, x: Floats, answers: list[Floats]) -> float:
     """Infinite for a file that can't be run."""
     try:
-        found = _answers(model, x)
+        found = _answers(headless(model), x)
     except (ValueError, RuntimeError):
         return math.inf
     worst = max(_mean_square(f - a) / max(_mean_square(a), _TINY) for f, a in zip(found, answers, strict=True))

@@ -7,7 +7,7 @@ from typing import Any
 from litert_quantizer import Quantizer
 
 from litefleet_controller.convert.interface import RecipeName
-from litefleet_controller.convert.tflite.flatbuffer import with_inlined_buffers
+from litefleet_controller.convert.tflite.flatbuffer import custom_edges, with_inlined_buffers
 from litefleet_controller.convert.workers.tasks import CALIBRATION_MISSING, RungError
 from litefleet_controller.resources.recipe import Recipe
 
@@ -33,7 +33,8 @@ def quantize(
         raise RungError("CalibrationMissing", CALIBRATION_MISSING.format(name))
     try:
         taken = dict(ranges) if ranges is not None and how.needs_calibration else None
-        return quantized_by([*rules(how), *(untouched(scope) for scope in spared)], frozen, taken)
+        asked = [*rules(how), *map(unquantized, custom_edges(frozen)), *map(untouched, spared)]
+        return quantized_by(asked, frozen, taken)
     except FAILURES as e:
         raise RungError("QuantizationFailed", f"the model can't be made {name}: {str(e).strip()[:240]}") from e
 
@@ -50,6 +51,11 @@ def quantized_by(rules: list[Rule], frozen: bytes, ranges: dict[str, Any] | None
 def untouched(scope: str) -> Rule:
     """The rule for one operator that stays as it is. Scopes are the quantizer's: see `layers.Layer`."""
     return {"regex": only(scope), "operation": "*", "algorithm_key": "no_quantize"}
+
+
+def unquantized(edge: str) -> Rule:
+    """The rule for one of the graph's edges, INPUT or OUTPUT, that stays float32."""
+    return {"regex": ".*", "operation": edge, "algorithm_key": "no_quantize"}
 
 
 def only(scope: str) -> str:
@@ -83,4 +89,4 @@ def rules(how: Recipe, regex: str = ".*") -> list[Rule]:
     every = {"regex": regex, "operation": "*", "algorithm_key": algorithm, "op_config": config}
     # To the quantizer, the graph's edges are operators as well.
     edges = ("INPUT", "OUTPUT") if how.needs_calibration and how.edges == "float32" else ()
-    return [every, *({"regex": ".*", "operation": edge, "algorithm_key": "no_quantize"} for edge in edges)]
+    return [every, *map(unquantized, edges)]

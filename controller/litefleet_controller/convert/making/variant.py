@@ -14,13 +14,16 @@ from msgspec import structs
 from litefleet_controller.artifacts.examination import Examination, encode
 from litefleet_controller.convert.engines.interface import form
 from litefleet_controller.convert.interface import RecipeName
+from litefleet_controller.convert.judging.runtimes import litert
 from litefleet_controller.convert.proving.answers import read_answers
-from litefleet_controller.convert.proving.comparing import yardstick
+from litefleet_controller.convert.proving.comparing import Yardstick, yardstick
+from litefleet_controller.convert.proving.detecting import SameThings, golden_detections
 from litefleet_controller.convert.proving.examining import Layers, examined
 from litefleet_controller.convert.proving.trial import Trial, Tried
 from litefleet_controller.convert.samples.datasets import load_calibration, load_evaluation
 from litefleet_controller.convert.samples.golden import golden_file, tolerances
 from litefleet_controller.convert.samples.preprocess import Floats
+from litefleet_controller.convert.tflite.detections import detections_of
 from litefleet_controller.convert.tflite.flatbuffer import (
     arena_bytes,
     input_shape,
@@ -46,12 +49,21 @@ def make_variant(task: Quantize, stage: Callable[[str, int], None]) -> Variant:
     names = task.outputs or tuple(f"output {n}" for n in range(len(source)))
     classes_ = source[0].shape[1] if task.measure.metric == "accuracy" else 0
     evaluation = load_evaluation(task.evaluation, task.preprocess, frozen.input_shape, classes_, len(source[0]))
-    trial = Trial(folder, evaluation.x, source, yardstick(task.measure, source, names, evaluation), stage)
+    where = detections_of(frozen.model) if task.measure.metric == "closeness" else None
+    measure: Yardstick
+    if where is None:
+        measure = yardstick(task.measure, source, names, evaluation)
+    else:
+        measure = SameThings(source, names, task.measure.tolerance, where)
+    trial = Trial(folder, evaluation.x, source, measure, stage)
     made = (_litert if task.how.engine == "litert" else _other)(task, frozen, trial, stage)
     tried = made.tried
-    golden, samples = golden_file(evaluation.x, tried.outputs)
-    (folder / GOLDEN_FILE).write_bytes(golden)
     allowed = tolerances(task.how.tolerance, task.measure.metric, tried.outputs, tried.runner.signature.outputs)
+    if where is None:
+        golden, samples = golden_file(evaluation.x, tried.outputs)
+    else:
+        golden, samples, allowed = golden_detections(evaluation.x, tried.outputs, where, allowed)
+    (folder / GOLDEN_FILE).write_bytes(golden)
     (folder / EXAMINATION_FILE).write_bytes(encode(_examined(task, frozen, names, source, tried)))
     return Variant(
         signature=_named(tried.runner.signature, task.outputs),
@@ -170,6 +182,12 @@ def _changed(frozen: "_Frozen", made: bytes, task: Quantize) -> bytes:
 def _other(task: Quantize, frozen: "_Frozen", trial: Trial, stage: Callable[[str, int], None]) -> _Made:
     """Another engine's form of the frozen file."""
     _is_ready(frozen.model, task.recipe)
+    if custom := sorted(litert().custom & operators(frozen.model).keys()):
+        raise RungError(
+            "UnsupportedOp",
+            f"{task.recipe} can't be made of a model with {', '.join(custom)}, which LiteRT alone has: end the model "
+            "before it, or give the class recipes for litert",
+        )
     stage("converting", 50)
     folder = Path(task.folder)
     source = folder / FROZEN_FILE  # blobs have no suffix, by which OpenVINO knows formats

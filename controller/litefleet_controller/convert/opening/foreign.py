@@ -19,6 +19,7 @@ from litefleet_controller.convert.opening.edges import Edge, check_outputs, inpu
 from litefleet_controller.convert.opening.structure import read_model
 from litefleet_controller.convert.proving.answers import write_answers
 from litefleet_controller.convert.samples.datasets import load_evaluation, most_evaluated
+from litefleet_controller.convert.tflite.detections import detections_of
 from litefleet_controller.convert.tflite.fixing import fixed, load
 from litefleet_controller.convert.tflite.flatbuffer import (
     parse,
@@ -68,6 +69,12 @@ def inspect(task: Inspect, stage: Callable[[str, int], None]) -> Frozen:
     if classes and answers[0].ndim != 2:
         # What the file says of its output's shape is one thing, what its operators make of it another.
         refuse("BadShape", f"the source answers one sample with {answers[0].shape[1:]}, not with {classes} numbers")
+    if (where := detections_of(parse(data))) is not None and not answers[where.count].any():
+        refuse(
+            "EvaluationInvalid",
+            f"the source detects nothing in any of the {len(evaluation.x)} samples: there is nothing to compare",
+            "put samples into the evaluation set that show what it detects, and see to input.preprocess",
+        )
     write_answers(folder, answers)
     return Frozen(classes=classes, outputs=names, recipe=recipe)
 

@@ -30,6 +30,10 @@ _HINT = "push the folder that model.export(FOLDER) wrote, with 'litefleet model 
 _META_GRAPHS = 2
 _GRAPH_NODE_OP = (2, 1, 2)
 _FUNCTION_NODE_OP = (2, 2, 1, 3, 2)
+_FUNCTION_ATTRIBUTE = (2, 2, 1, 5)
+_ATTRIBUTE_TEXT, _ATTRIBUTE_FUNCTION = (2, 2), (2, 10, 1)
+_IMPLEMENTS = "_implements"
+_DETECTIONS = "TFLite_Detection_PostProcess"
 _UNPLACEABLE = frozenset({errno.EINVAL, errno.ENAMETOOLONG, errno.EEXIST, errno.ENOTDIR, errno.EISDIR})
 _SIGNATURES = 5
 _OBJECTS = (7, 1)
@@ -86,6 +90,7 @@ def check_graph(folder: Path, wanted: str | None = None) -> str:
             )
         (graph,) = graphs
         _check_operators(graph)
+        _check_stand_ins(graph)
         _check_objects(graph)
         names = [_text(name) for name in walk(graph, _SIGNATURES, 1)]
     except WireError as e:
@@ -109,6 +114,19 @@ def _check_operators(graph: memoryview) -> None:
             f"the source's graph has the operator {_shown(strange[0])}, which isn't one that the converter runs",
             "replace the layer it comes from with one that LiteRT supports",
         )
+
+
+def _check_stand_ins(graph: memoryview) -> None:
+    """Refuse a detector whose last function only stands for LiteRT's operator: in TensorFlow it answers zeros."""
+    for attribute in walk(graph, *_FUNCTION_ATTRIBUTE):
+        keys = [_text(key) for key in walk(attribute, 1)]
+        said = [_text(name) for path in (_ATTRIBUTE_TEXT, _ATTRIBUTE_FUNCTION) for name in walk(attribute, *path)]
+        if _IMPLEMENTS in keys and any(_DETECTIONS in name for name in said):
+            refuse(
+                "UnsupportedOp",
+                f"the source has a function in place of {_DETECTIONS}, which TensorFlow can't compute",
+                "convert it with TFLiteConverter.from_saved_model and allow_custom_ops=True, and push the .tflite file",
+            )
 
 
 def _check_objects(graph: memoryview) -> None:

@@ -85,11 +85,10 @@ class Closeness:
 
     def score(self, outputs: Sequence[Floats]) -> Score:
         """Compare number by number."""
-        errors, closeness = [], []
-        for name, wanted, spread_, got in zip(self._names, self._source, self._spreads, outputs, strict=True):
-            noise = np.square(got - wanted).reshape(len(wanted), -1).mean(axis=1, dtype=np.float64)
+        closeness = []
+        noises = self._noises(outputs)
+        for name, wanted, spread_, noise in zip(self._names, self._source, self._spreads, noises, strict=True):
             each = np.sqrt(noise) / spread_
-            errors.append(each)
             closeness.append(
                 OutputCloseness(
                     output=name,
@@ -99,8 +98,19 @@ class Closeness:
                     sqnr_db=_sqnr_db(wanted, float(noise.mean())),
                 )
             )
-        agrees = np.max(errors, axis=0) <= self._tolerance
-        return Score(agreement=float(agrees.mean()), closeness=tuple(closeness))
+        return Score(agreement=float(self.agrees(outputs).mean()), closeness=tuple(closeness))
+
+    def agrees(self, outputs: Sequence[Floats]) -> NDArray[np.bool_]:
+        """Which samples agree, (N,)."""
+        errors = [np.sqrt(noise) / s for noise, s in zip(self._noises(outputs), self._spreads, strict=True)]
+        return np.asarray(np.max(errors, axis=0) <= self._tolerance)
+
+    def _noises(self, outputs: Sequence[Floats]) -> list[NDArray[np.float64]]:
+        """Mean square difference of each sample, (N,) an output."""
+        return [
+            np.square(got - wanted).reshape(len(wanted), -1).mean(axis=1, dtype=np.float64)
+            for wanted, got in zip(self._source, outputs, strict=True)
+        ]
 
 
 def spread(output: Floats) -> float:

@@ -13,6 +13,7 @@ from ai_edge_litert.interpreter import Interpreter, OpResolverType
 from litefleet_controller.artifacts.examination import MAX_LAYERS, MAX_NAME, LayerError
 from litefleet_controller.convert.engines.litert import dequantized, quantized
 from litefleet_controller.convert.samples.preprocess import Floats
+from litefleet_controller.convert.tflite.detections import OPERATOR as DETECTIONS
 from litefleet_controller.convert.tflite.flatbuffer import operator_name, parse
 
 SAMPLES = 8
@@ -36,7 +37,7 @@ def layer_errors(frozen: bytes, variant: bytes, x: Floats) -> tuple[tuple[LayerE
 def _measured(frozen: bytes, variant: bytes, x: Floats) -> list[LayerError]:
     model = parse(frozen)
     graph = model.subgraphs[0]
-    named = [(operator_name(model, o), graph.tensors[int(o.outputs[0])].name.decode()) for o in graph.operators]
+    named = [(operator_name(model, o), graph.tensors[int(o.outputs[0])].name.decode()) for o in _computing(model)]
     one, other = _keeping(frozen), _keeping(variant)
     there = {d["name"]: d for d in other.get_tensor_details()}
     here = {d["name"]: d for d in one.get_tensor_details()}
@@ -60,6 +61,11 @@ def _measured(frozen: bytes, variant: bytes, x: Floats) -> list[LayerError]:
         for i, (operator, name) in enumerate(compared)
         if power[i] > 0 and np.isfinite(error[i])
     ]
+
+
+def _computing(model: Any) -> list[Any]:
+    """Operators whose outputs are what they compute: of a list of detections only some rows are."""
+    return [o for o in model.subgraphs[0].operators if operator_name(model, o) != DETECTIONS]
 
 
 def _keeping(model: bytes) -> Any:

@@ -4,7 +4,7 @@ Read by the agent's `golden`; litefleet_protocol.runtimes says what is in the fi
 """
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ from litefleet_controller.resources.recipe import Tolerance
 from litefleet_protocol.limits import MAX_GOLDEN_BYTES, MAX_GOLDEN_NUMBERS
 from litefleet_protocol.tensors import TensorSpec
 
-_SAMPLES = 4
+GOLDEN_SAMPLES = 4
 _NPZ_OVERHEAD_BYTES = 4096
 _LEAST_REACH = 1e-3
 """Of tensors: where a source says all but nothing (the score of a wake word that nobody says), only noise is small."""
@@ -25,23 +25,29 @@ _STEP = 2_654_435_761
 """Knuth's multiplicative hash, a prime: places that lie everywhere, and not in one channel, as every 16th would."""
 
 
-def golden_file(x: Floats, outputs: Sequence[Floats]) -> tuple[bytes, int]:
+def golden_file(
+    x: Floats, outputs: Sequence[Floats], kept_places: Mapping[int, NDArray[np.int32]] | None = None
+) -> tuple[bytes, int]:
     """Golden samples as .npz, and how many. The first few: any sample shows whether a board computes the same.
 
     `x0` float32 (N, ...) inputs after pre-processing, `y0`.. float32 (N, ...) the variant's own dequantized outputs; of
-    an output with more than MAX_GOLDEN_NUMBERS numbers so many of them, (N, numbers), and `i0`.. their places.
+    an output with more than MAX_GOLDEN_NUMBERS numbers so many of them, (N, numbers), and `i0`.. their places. Of an
+    output in `kept_places` those.
 
     Raises:
         RungError: `TooLarge`, when not even one sample fits.
     """
-    arrays: dict[str, Any] = {"x0": x[:_SAMPLES]}
+    arrays: dict[str, Any] = {"x0": x[:GOLDEN_SAMPLES]}
     for n, output in enumerate(outputs):
-        kept = output[:_SAMPLES].reshape(min(_SAMPLES, len(output)), -1)
-        if kept.shape[1] > MAX_GOLDEN_NUMBERS:
+        kept = output[:GOLDEN_SAMPLES].reshape(min(GOLDEN_SAMPLES, len(output)), -1)
+        places = (kept_places or {}).get(n)
+        if places is None and kept.shape[1] > MAX_GOLDEN_NUMBERS:
             places = _places(kept.shape[1])
+        if places is not None:
+            places = places[:MAX_GOLDEN_NUMBERS]
             arrays |= {f"i{n}": places, f"y{n}": kept[:, places]}
         else:
-            arrays[f"y{n}"] = output[:_SAMPLES]
+            arrays[f"y{n}"] = output[:GOLDEN_SAMPLES]
     each = sum(a[0].nbytes for name, a in arrays.items() if name[0] != "i")
     fixed = sum(a.nbytes for name, a in arrays.items() if name[0] == "i")
     samples = min(len(arrays["x0"]), (MAX_GOLDEN_BYTES - _NPZ_OVERHEAD_BYTES - fixed) // each)
@@ -70,7 +76,7 @@ def tolerances(
 
 
 def _tolerance(tolerance: Tolerance, metric: Metric, output: Floats, spec: TensorSpec) -> float:
-    seen, least = (output[:_SAMPLES], 1.0) if metric == "accuracy" else (output, _LEAST_REACH)
+    seen, least = (output[:GOLDEN_SAMPLES], 1.0) if metric == "accuracy" else (output, _LEAST_REACH)
     reach = max(least, float(np.abs(seen).max(initial=0.0)))
     steps = tolerance.steps * spec.quantization.scale if spec.quantization else 0.0
     return float(np.float32(max(tolerance.relative * reach, steps)))

@@ -13,11 +13,14 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 from litefleet_controller.convert.interface import ConversionError
+from litefleet_controller.convert.judging.runtimes import litert
 
 SIGNATURE_KEY = "serving_default"
 IDENTIFIER = b"TFL3"
 _ALIGNMENT = 16
 """`force_align` of Buffer.data in LiteRT's schema."""
+_MAX_CUSTOM = 60
+"""Characters of a custom operator's name."""
 _ARENA_ALIGNMENT = 64
 """LiteRT's kDefaultTensorAlignment."""
 
@@ -116,8 +119,11 @@ def with_inlined_buffers(data: bytes) -> bytes:
 
 
 def operator_name(model: Any, operator: Any) -> str:
-    """An operator's name as LiteRT's schema has it."""
-    number = model.operatorCodes[operator.opcodeIndex].builtinCode
+    """An operator's name as LiteRT's schema has it; a custom operator's own."""
+    code = model.operatorCodes[operator.opcodeIndex]
+    if code.customCode:
+        return str(code.customCode.decode(errors="replace"))[:_MAX_CUSTOM]
+    number = code.builtinCode
     return _OPERATORS.get(number, f"OPERATOR_{number}")
 
 
@@ -133,13 +139,29 @@ def operators(model: Any) -> dict[str, int]:
     return dict(sorted(Counter(names).items()))
 
 
+def custom_edges(data: bytes) -> tuple[str, ...]:
+    """INPUT and OUTPUT, as far as a custom operator reads or writes the model's: these take floats only."""
+    # Taking a file apart costs too much to do it for nothing.
+    if not any(name.encode() in data for name in litert().custom):
+        return ()
+    model = parse(data)
+    graph = model.subgraphs[0]
+    custom = [o for o in graph.operators if model.operatorCodes[o.opcodeIndex].customCode]
+    read = {int(i) for o in custom for i in (o.inputs if o.inputs is not None else ())}
+    made = {int(i) for o in custom for i in (o.outputs if o.outputs is not None else ())}
+    sides = (("INPUT", graph.inputs, read), ("OUTPUT", graph.outputs, made))
+    return tuple(edge for edge, indices, touched in sides if touched & {int(i) for i in indices})
+
+
 def check_operators(model: Any) -> None:
     """Refuse what no board of this version has.
 
     Raises:
-        ConversionError: `UnsupportedOp`, for custom and Flex operators in any graph.
+        ConversionError: `UnsupportedOp`, for Flex operators in any graph, and custom ones but for those few that every
+            interpreter brings.
     """
-    custom = sorted({c.customCode.decode(errors="replace")[:60] for c in model.operatorCodes or () if c.customCode})
+    named_so = {c.customCode.decode(errors="replace")[:_MAX_CUSTOM] for c in model.operatorCodes or () if c.customCode}
+    custom = sorted(named_so - litert().custom)
     if custom:
         named = f"operator {custom[0]}" if len(custom) == 1 else f"operators {', '.join(custom[:8])}"
         raise ConversionError(

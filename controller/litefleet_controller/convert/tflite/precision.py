@@ -38,7 +38,7 @@ def recipe_of(model: Any) -> RecipeName:
             uint8 scheme of TensorFlow 1).
     """
     graph = model.subgraphs[0]
-    edges = {int(i) for i in (*graph.inputs, *graph.outputs)}
+    edges = {int(i) for i in (*graph.inputs, *graph.outputs)} | _given_to_custom(model)
     stored = {type_name(t) for t in graph.tensors if has_data(model, t)} - _INDICES
     moving = {type_name(t) for i, t in enumerate(graph.tensors) if i not in edges and not has_data(model, t)} - _INDICES
     outside = {type_name(graph.tensors[i]) for i in edges} - _INDICES
@@ -62,6 +62,13 @@ def recipe_of(model: Any) -> RecipeName:
     if "int8" in stored:
         return "weight-only-int8" if _is_turned_back(model) else "dynamic-int8"
     return "float16" if "float16" in stored else "float32"
+
+
+def _given_to_custom(model: Any) -> set[int]:
+    """What custom operators read: they compute in floats whatever the rest does, so there a quantized graph ends."""
+    graph = model.subgraphs[0]
+    custom = (o for o in graph.operators if model.operatorCodes[o.opcodeIndex].customCode)
+    return {int(i) for o in custom if o.inputs is not None for i in o.inputs if i >= 0}
 
 
 def _is_turned_back(model: Any) -> bool:

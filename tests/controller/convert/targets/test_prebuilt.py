@@ -48,5 +48,5 @@ def test_one_with_wrong_indices_is_refused_for_those(prebuilt: bytes, tmp_path: 
 
 def test_another_custom_operator_is_refused_as_before(prebuilt: bytes, tmp_path: Path) -> None:
     model = parse(prebuilt)
-    model.operatorCodes[0].customCode = b"TFLite_Detection_PostProcess"
+    model.operatorCodes[0].customCode = b"Convolution2DTransposeBias"
     assert refusal(serialize(model), tmp_path).code == "UnsupportedOp"
