@@ -120,6 +120,16 @@ def _pruning(device_class: str, pruning: Json) -> Iterator[str]:
         yield f"  compressed {sizes[0]} against {sizes[1]} of {plain['recipe']}{cost}"
 
 
+def prebuilt_line(prebuilt: Json) -> str:
+    """What a file that was compiled elsewhere says of itself."""
+    left = ", ".join(f"{count} {name}" for name, count in (prebuilt.get("left") or {}).items()) or "nothing"
+    by = f"by compiler {prebuilt['compiler']}" if prebuilt.get("compiler") else "by a compiler that it doesn't name"
+    return (
+        f"compiled {by}: {prebuilt['programs']} operators for the accelerator ({size(prebuilt['programBytes'])}), "
+        f"{left} on the processor; needs its runtime {prebuilt['runtimeVersion']} or newer"
+    )
+
+
 def _target(device_class: str, target: Json) -> Iterator[str]:
     """What was made for a class's accelerator, and what is foretold of it. Nothing of a processor: that runs it all."""
     if not target or target["name"] == "cpu":
@@ -127,6 +137,8 @@ def _target(device_class: str, target: Json) -> Iterator[str]:
     yield f"{device_class} on {target['name']}: {_because(target['state'], target.get('message', ''))}"
     if compiled := target.get("compiled"):
         yield f"  compiled by {compiled['compiler']}: {compiled['mapped']} of {compiled['operators']} operators mapped"
+    if prebuilt := target.get("prebuilt"):
+        yield f"  {prebuilt_line(prebuilt)}"
     if predicted := target.get("predicted"):
         shares = percent(predicted["operatorShare"]), percent(predicted["macShare"])
         yield f"  predicted: {shares[0]} of the operators and {shares[1]} of the multiply-accumulates would run on it"

@@ -6,6 +6,7 @@ from urllib.parse import quote
 
 import typer
 
+from litefleet_controller.cli.describing import prebuilt_line
 from litefleet_controller.cli.printing import percent, size
 from litefleet_controller.cli.session import connected, current
 
@@ -71,6 +72,8 @@ def _variant(v: Json) -> Iterator[str]:
 
 def _likeness(v: Json) -> str:
     """How near it is to its source, in the terms of what it answers."""
+    if v.get("agreement") is None:
+        return "read, and not run by the controller"
     if v.get("accuracy") is None and v.get("closeness"):
         return ", ".join(f"{c['output']} is off by {percent(c['meanError'])} of its spread" for c in v["closeness"])
     said = f"agrees with the source on {percent(v['agreement'])}"
@@ -79,6 +82,9 @@ def _likeness(v: Json) -> str:
 
 def _made_of(found: Json, predicate: Json) -> Iterator[str]:
     build, recorded = predicate["buildDefinition"], found["provenance"]
+    if recorded.get("prebuilt"):
+        yield from _adopted(found, recorded)
+        return
     recipe = build["internalParameters"]["recipe"]
     yield _line("Recipe", f"{build['externalParameters']['recipe']} ({recorded['recipe']})")
     yield _line("", recipe["summary"])
@@ -89,6 +95,20 @@ def _made_of(found: Json, predicate: Json) -> Iterator[str]:
         yield _line("Calibration", "none was needed")
     if recorded.get("training"):
         yield _line("Training", recorded["training"])
+    yield from _source(found, recorded)
+
+
+def _adopted(found: Json, recorded: Json) -> Iterator[str]:
+    """Of a file that was compiled elsewhere: what it is, and what it is held against."""
+    target = found["variant"]["target"]
+    yield _line("Recipe", "none: compiled elsewhere, and taken as it is")
+    yield _line("Prebuilt", f"{recorded['prebuilt']} (spec.prebuilt.{target['name']})")
+    yield _line("", prebuilt_line(target["prebuilt"]))
+    yield _line("Not run", target["message"])
+    yield from _source(found, recorded)
+
+
+def _source(found: Json, recorded: Json) -> Iterator[str]:
     yield _line("Evaluation", recorded["evaluation"])
     yield _line("Frozen", recorded["frozen"])
     spec = found["uses"][0]

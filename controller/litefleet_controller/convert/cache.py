@@ -26,6 +26,7 @@ from litefleet_controller.convert.interface import (
 from litefleet_controller.convert.latency import Hint
 from litefleet_controller.convert.progress.steps import Step
 from litefleet_controller.convert.pruned import Pruned, PrunedVariant
+from litefleet_controller.convert.targets.prebuilt import Findings
 from litefleet_controller.resources.recipe import Pruning, Recipe
 from litefleet_protocol.tensors import Preprocess, Signature
 
@@ -196,6 +197,51 @@ class VariantEntry(Entry, frozen=True, kw_only=True, tag="variant"):
     def blobs(self) -> tuple[str, ...]:
         """See Entry."""
         return *(file.digest for file in self.files), self.golden, self.examination
+
+
+class AdoptedKey(Struct, frozen=True, kw_only=True):
+    """What decides what is found in a file, and what it must answer."""
+
+    file: str
+    tolerance: float | None
+    frozen: FrozenKey
+    twin: str | None
+    """Of the file that was made here; None where the Model says the tolerance."""
+    twin_recipe: RecipeName
+    toolchain: dict[str, str]
+
+
+class AdoptedEntry(Entry, frozen=True, kw_only=True, tag="adopted"):
+    """What is known of a compiled file, and its golden samples."""
+
+    file: ModelFile
+    golden: str
+    golden_size: int
+    golden_samples: int
+    golden_tolerances: tuple[float, ...]
+    findings: Findings
+    signature: Signature
+    operators: dict[str, int]
+    operator_versions: dict[str, int]
+    traits: tuple[str, ...]
+    arena_bytes: int
+    notes: tuple[str, ...]
+    step: Step
+
+    @property
+    def blobs(self) -> tuple[str, ...]:
+        """See Entry."""
+        return self.file.digest, self.golden
+
+    @property
+    def files(self) -> tuple[ModelFile, ...]:
+        """What boards get; as VariantEntry has it."""
+        return (self.file,)
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+        return self.file.size
 
 
 class RefusalEntry(Entry, frozen=True, kw_only=True, tag="refusal"):

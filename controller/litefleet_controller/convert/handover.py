@@ -1,6 +1,7 @@
 """Files between blobs and workers."""
 
 import asyncio
+import hashlib
 import os
 from collections.abc import AsyncIterator
 from io import BufferedReader
@@ -45,6 +46,21 @@ async def adopt(blobs: Blobs, path: Path) -> tuple[str, int]:
         return await blobs.put(data), len(data)
     except (OSError, BlobError) as e:
         raise ConversionError("StorageFailed", f"{path.name} can't be kept: {e}", final=False) from e
+
+
+async def keep_document(blobs: Blobs, document: bytes) -> str:
+    """A variant's provenance as a blob; its digest.
+
+    Raises:
+        ConversionError: `StorageFailed`.
+    """
+    digest = f"sha256:{hashlib.sha256(document).hexdigest()}"
+    try:
+        if await blobs.size(digest) is None:  # storing it again would sync the disk
+            await blobs.put(document)
+    except (OSError, BlobError) as e:
+        raise ConversionError("StorageFailed", f"the variant's provenance can't be kept: {e}", final=False) from e
+    return digest
 
 
 async def adopt_examination(blobs: Blobs, path: Path) -> str:

@@ -77,6 +77,18 @@ class TrainingSet(Struct, frozen=True):
     """None: as many as the recipe says."""
 
 
+class Prebuilt(Struct, frozen=True):
+    """A file that was compiled elsewhere for a class's accelerator, and goes to its boards as it is."""
+
+    digest: str
+    tolerance: float | None = None
+    """How far a board's answers may be from the source's; None: as far as what is made here for comparison is."""
+
+
+PREBUILT: RecipeName = "prebuilt"
+"""In place of a recipe's name, of a variant that no recipe made."""
+
+
 @dataclass(frozen=True, slots=True)
 class ConversionRequest:
     """Everything that decides the outcome. What decides a variant's bytes is in the cache's key: see VariantKey."""
@@ -115,6 +127,8 @@ class ConversionRequest:
     """What the class's boards measured with versions of the model, the newest first. For an objective only."""
     max_latency_ms: float | None = None
     """95th percentile on a board; nothing that is measured here can miss it."""
+    prebuilt: Prebuilt | None = None
+    """What the class gets, if it passes its check; the ladder then makes what it is compared with."""
 
 
 class ModelFile(Struct, frozen=True):
@@ -146,8 +160,8 @@ class Provenance:
     statement: str
     """Digest of the blob with the in-toto statement: provenance.py."""
     source: str
-    recipe: str
-    """Of what the recipe says."""
+    recipe: str | None
+    """Of what the recipe says; None where no recipe made it."""
     frozen: str
     evaluation: str
     calibration: str | None
@@ -156,6 +170,8 @@ class Provenance:
     """None where nothing was trained."""
     started: datetime | None
     finished: datetime | None
+    prebuilt: str | None = None
+    """The file itself, where it was compiled elsewhere."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,15 +183,17 @@ class Made:
     """The first is what the engine is given."""
     golden: str
     """Digest of the golden samples blob: .npz, `x0`.. float32 inputs after pre-processing with a leading sample axis
-    in place of the batch axis, `y0`.. the variant's own dequantized float32 outputs for them."""
+    in place of the batch axis, `y0`.. the variant's own dequantized float32 outputs for them; the source's, where
+    nothing here can run the variant."""
     golden_size: int
     golden_samples: int
     golden_tolerance: float
     signature: Signature
     operators: dict[str, int]
-    agreement: float
+    agreement: float | None
+    """None where nothing here can run it."""
     accuracy: float | None
-    """None where the metric isn't accuracy."""
+    """None where the metric isn't accuracy, and where nothing here can run it."""
     source_accuracy: float | None
     evaluated: int
     """Evaluation samples compared."""

@@ -6,7 +6,6 @@ order of things: rungs.py makes and remembers, admission.py and gate.py judge.
 
 import asyncio
 import dataclasses
-import hashlib
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -20,10 +19,12 @@ import structlog
 from litefleet_controller.artifacts.errors import BlobError
 from litefleet_controller.artifacts.interface import Blobs
 from litefleet_controller.convert.acceleration import Acceleration
+from litefleet_controller.convert.adoption import Adoption, with_twins
 from litefleet_controller.convert.cache import FrozenKey, RefusalEntry, VariantEntry, VariantKey
+from litefleet_controller.convert.handover import keep_document
 from litefleet_controller.convert.imagesets import DataField, ImageSets
 from litefleet_controller.convert.interface import (
-    ConversionError,
+    PREBUILT,
     ConversionRequest,
     Made,
     ModelFile,
@@ -85,6 +86,7 @@ class LocalConverter:
         self._pool = WorkerPool(work_dir / "scratch", limits or PoolLimits(), size=workers, private=private)
         bench = Workbench(blobs, work_dir / "cache", self._pool, now)
         self._rungs = Rungs(bench)
+        self._adoption = Adoption(bench, self._rungs)
         self._images = ImageSets(bench)
         self._acceleration = Acceleration(bench, InstalledTools(os.environ) if tools is None else tools)
 
@@ -98,6 +100,8 @@ class LocalConverter:
 
         Raises: ConversionError.
         """
+        if request.prebuilt is not None:
+            request = dataclasses.replace(request, ladder=with_twins(request.ladder), objective=None)
         started = time.monotonic()
         toolchain = installed_toolchain(request.source_format)
         report = Report(
@@ -111,9 +115,22 @@ class LocalConverter:
         pushed = _pushed(request, data.request)
         request = data.request
         work = _Work(request, toolchain, board_of(request), report, started, data.unusable, pushed)
+        if request.prebuilt is not None:
+            return await self._adopted(work)
         if request.objective is None:
             return await self._first(work)
         return await self._best(work, request.objective)
+
+    async def _adopted(self, work: "_Work") -> Outcome:
+        """The Model's own file; a recipe that fails beside it is no rung that was refused."""
+        made = await self._adoption.adopt(
+            work.request,
+            _frozen_key(work.request, work.toolchain),
+            lambda recipe: self._attempt(work, recipe),
+            work.report.listener(PREBUILT),
+            work.pushed,
+        )
+        return Outcome(dataclasses.replace(made, seconds=time.monotonic() - work.started), ())
 
     async def _first(self, work: "_Work") -> Outcome:
         attempts: list[Attempt] = []
@@ -202,12 +219,7 @@ class LocalConverter:
             entry = msgspec.structs.replace(entry, steps=(*entry.steps, made.target.step))
         tools = made.toolchain | (decoding_toolchain() if pushed else {})
         document = statement(key, entry, made.files, tools, pushed)
-        digest = f"sha256:{hashlib.sha256(document).hexdigest()}"
-        try:
-            if await self._blobs.size(digest) is None:  # storing it again would sync the disk
-                await self._blobs.put(document)
-        except (OSError, BlobError) as e:
-            raise ConversionError("StorageFailed", f"the variant's provenance can't be kept: {e}", final=False) from e
+        digest = await keep_document(self._blobs, document)
         return dataclasses.replace(made, provenance=recorded(key, entry, digest, pushed))
 
     async def close(self) -> None:
@@ -273,16 +285,7 @@ def _key(
     # Where it is a candidate decides nothing of what it comes to.
     how = msgspec.structs.replace(recipes()[recipe], auto=())
     return VariantKey(
-        frozen=FrozenKey(
-            source=request.source,
-            source_format=request.source_format,
-            source_signature=request.source_signature,
-            evaluation=request.evaluation,
-            metric=request.measure.metric,
-            input_shape=request.input_shape,
-            preprocess=request.preprocess,
-            toolchain=toolchain,
-        ),
+        frozen=_frozen_key(request, toolchain),
         recipe=recipe,
         how=how,
         calibration=request.calibration if how.needs_calibration else None,
@@ -291,6 +294,19 @@ def _key(
         goal=_parity(request.limits) if how.spared else None,
         training=_training(request, how),
         toolchain=engine,
+    )
+
+
+def _frozen_key(request: ConversionRequest, toolchain: dict[str, str]) -> FrozenKey:
+    return FrozenKey(
+        source=request.source,
+        source_format=request.source_format,
+        source_signature=request.source_signature,
+        evaluation=request.evaluation,
+        metric=request.measure.metric,
+        input_shape=request.input_shape,
+        preprocess=request.preprocess,
+        toolchain=toolchain,
     )
 
 

@@ -11,13 +11,23 @@ from typing import Any
 
 import msgspec
 
-from litefleet_controller.convert.cache import VariantEntry, VariantKey, key_hash
+from litefleet_controller.convert.cache import (
+    AdoptedEntry,
+    AdoptedKey,
+    FrozenEntry,
+    FrozenKey,
+    VariantEntry,
+    VariantKey,
+    key_hash,
+)
 from litefleet_controller.convert.interface import ModelFile, Provenance
 from litefleet_controller.convert.workers.process import DETERMINISTIC
 from litefleet_controller.resources.recipe import Recipe
 
 BUILD_TYPE = "https://litefleet.dev/conversion/v1"
+ADOPTION_TYPE = "https://litefleet.dev/adoption/v1"
 BUILDER = "https://litefleet.dev/converter/local"
+_STATEMENT, _PREDICATE = "https://in-toto.io/Statement/v1", "https://slsa.dev/provenance/v1"
 _PREFIX = "sha256:"
 Json = dict[str, Any]
 
@@ -45,6 +55,75 @@ def recorded(
     )
 
 
+def adoption_statement(
+    key: AdoptedKey,
+    entry: AdoptedEntry,
+    source: FrozenEntry,
+    versions: dict[str, str],
+    pushed: Mapping[str, str],
+) -> bytes:
+    """The document about a file that was compiled elsewhere: what it was checked with, by what and when.
+
+    Nothing is said of how it was made but what it says itself. `pushed`: see `statement`.
+    """
+    evaluation = key.frozen.evaluation
+    materials = [
+        ("prebuilt", key.file),
+        ("source", key.frozen.source),
+        ("evaluation", pushed.get(evaluation, evaluation)),
+    ]
+    materials += [("evaluation, as arrays", evaluation)] if evaluation in pushed else []
+    byproducts = [
+        ("frozen.tflite", source.model),
+        ("golden.npz", entry.golden),
+        (f"compared with: {key.twin_recipe}", key.twin),
+    ]
+    steps = sorted((source.step, entry.step), key=lambda s: s.started)
+    document = {
+        "_type": _STATEMENT,
+        "subject": [_material(file.name, file.digest) for file in entry.files],
+        "predicateType": _PREDICATE,
+        "predicate": {
+            "buildDefinition": {
+                "buildType": ADOPTION_TYPE,
+                "externalParameters": _chosen(key.frozen)
+                | ({"tolerance": key.tolerance} if key.tolerance is not None else {}),
+                "internalParameters": {"saysOfItself": msgspec.to_builtins(entry.findings), "wasRun": False},
+                "resolvedDependencies": [_material(name, digest) for name, digest in materials],
+            },
+            "runDetails": {
+                "builder": {"id": BUILDER, "version": versions},
+                "metadata": {
+                    "invocationId": key_hash(key),
+                    "startedOn": steps[0].started,
+                    "finishedOn": max(s.finished for s in steps),
+                    "litefleet_steps": [msgspec.to_builtins(step) for step in steps],
+                },
+                "byproducts": [_material(name, digest) for name, digest in byproducts if digest],
+            },
+        },
+    }
+    return msgspec.json.encode(msgspec.to_builtins(document), order="sorted")
+
+
+def adopted(
+    key: AdoptedKey, entry: AdoptedEntry, source: FrozenEntry, statement: str, pushed: Mapping[str, str]
+) -> Provenance:
+    """What a status has room for, of a file that was compiled elsewhere."""
+    return Provenance(
+        statement=statement,
+        source=key.frozen.source,
+        recipe=None,
+        frozen=source.model,
+        evaluation=pushed.get(key.frozen.evaluation, key.frozen.evaluation),
+        calibration=None,
+        training=None,
+        started=min(source.step.started, entry.step.started),
+        finished=max(source.step.finished, entry.step.finished),
+        prebuilt=key.file,
+    )
+
+
 def statement(
     key: VariantKey,
     entry: VariantEntry,
@@ -59,9 +138,9 @@ def statement(
     """
     steps = sorted(entry.steps, key=lambda s: s.started)
     document = {
-        "_type": "https://in-toto.io/Statement/v1",
+        "_type": _STATEMENT,
         "subject": [_material(file.name, file.digest) for file in files],
-        "predicateType": "https://slsa.dev/provenance/v1",
+        "predicateType": _PREDICATE,
         "predicate": {
             "buildDefinition": {
                 "buildType": BUILD_TYPE,
@@ -91,11 +170,14 @@ def statement(
 
 def _parameters(key: VariantKey) -> Json:
     """What a person chose; what isn't given is left out."""
-    frozen = msgspec.to_builtins(key.frozen)
-    chosen = {k: v for k, v in frozen.items() if k not in ("source", "evaluation", "toolchain") and v}
     goal = {"goal": msgspec.to_builtins(key.goal)} if key.goal is not None else {}
     tolerance = {"tolerance": key.measure.tolerance} if key.measure.metric == "closeness" else {}
-    return {"recipe": key.recipe, **chosen, **tolerance, **goal}
+    return {"recipe": key.recipe, **_chosen(key.frozen), **tolerance, **goal}
+
+
+def _chosen(frozen: FrozenKey) -> Json:
+    given = msgspec.to_builtins(frozen)
+    return {k: v for k, v in given.items() if k not in ("source", "evaluation", "toolchain") and v}
 
 
 def _seed(entry: VariantEntry) -> int | None:

@@ -9,6 +9,7 @@ import msgspec
 
 from litefleet_controller.convert.cache import (
     FrozenEntry,
+    FrozenKey,
     PrunedEntry,
     PrunedKey,
     RangesEntry,
@@ -64,6 +65,13 @@ class Rungs:
             return Rung(entry, is_cached=True)
         listener(Stage(stage="queued", percent=0))
         return Rung(await self._variants.make(key, listener), is_cached=False)
+
+    async def frozen(self, key: FrozenKey, listener: Listener) -> FrozenEntry:
+        """The frozen source that `key` decides, and what it answers.
+
+        Raises: ConversionError.
+        """
+        return await self._freezings.get(key, listener)
 
     async def _make(self, key: VariantKey, tell: Listener) -> VariantEntry | RefusalEntry:
         frozen = await self._freezings.get(key.frozen, tell if key.how.pruning is None else within(tell, 0, 25))

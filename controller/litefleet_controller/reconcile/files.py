@@ -4,15 +4,18 @@ A URI without a digest means what is found there when a version is made. From th
 what changes behind the URI changes no version: only the next one looks again.
 """
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from litefleet_controller.artifacts.interface import Blobs
+from litefleet_controller.resources.meta import Part
 from litefleet_controller.resources.model import FileStatus, ModelSpec, NamedFile, digest_of, files_of
 from litefleet_controller.sources.fetches import Fetches
 from litefleet_controller.sources.interface import Fetched, Fetching, State, Wanted
 from litefleet_protocol.codes import Code
 
+P = TypeVar("P", bound=Part)
 LOOK_S = 1.0
 """How often a fetch is looked at."""
 PUSH_S = 5.0
@@ -70,12 +73,16 @@ async def locate(spec: ModelSpec, blobs: Blobs, fetches: Fetches, owner: Hashabl
 
 def with_digests(spec: ModelSpec, digests: Mapping[str, str]) -> ModelSpec:
     """`spec` with a digest for every file that is fetched and has none; what was pushed is named by its own already."""
-    update = {
-        field.removeprefix("spec."): file.model_copy(update={"digest": digests[field]})
-        for field, file in files_of(spec)
-        if field in digests and file.digest is None and not file.uri.startswith("blob://")
-    }
-    return spec.model_copy(update=update)
+    for field, file in files_of(spec):
+        if field in digests and file.digest is None and not file.uri.startswith("blob://"):
+            spec = _with(spec, field.split(".")[1:], file.model_copy(update={"digest": digests[field]}))
+    return spec
+
+
+def _with(part: P, path: Sequence[str], file: NamedFile) -> P:
+    """`part` with `file` at the end of `path`, a list of its fields."""
+    name, *rest = path
+    return part.model_copy(update={name: _with(getattr(part, name), rest, file) if rest else file})
 
 
 def digests_of(spec: ModelSpec, like: ModelSpec) -> dict[str, str]:

@@ -16,6 +16,7 @@ from litefleet_controller.resources.variant import (
     Refusal,
     TargetCompilation,
     TargetOperator,
+    TargetPrebuilt,
     TargetPrediction,
     TensorStatus,
     UnprunedVariant,
@@ -151,6 +152,7 @@ def _provenance(p: Provenance) -> VariantProvenance:
         evaluation=p.evaluation,
         calibration=p.calibration,
         training=p.training,
+        prebuilt=p.prebuilt,
         started_at=p.started,
         finished_at=p.finished,
     )
@@ -191,7 +193,7 @@ def _change(plain: Unpruned | None, accuracy: float | None) -> float | None:
 
 
 def _target(target: Targeted) -> VariantTarget:
-    p, c = target.prediction, target.compilation
+    p, c, f = target.prediction, target.compilation, target.findings
     return VariantTarget(
         name=target.name,
         state=target.state,
@@ -217,6 +219,15 @@ def _target(target: Targeted) -> VariantTarget:
         )
         if c is not None
         else None,
+        prebuilt=TargetPrebuilt(
+            programs=f.programs,
+            program_bytes=f.program_bytes,
+            left=f.left,
+            compiler=f.compiler,
+            runtime_version=f.runtime_version,
+        )
+        if f is not None
+        else None,
     )
 
 
@@ -239,6 +250,8 @@ def phase_of(entries: Sequence[ClassVariant]) -> tuple[Phase, str]:
 
 
 def _ready_message(made: Made, refusals: Sequence[Refusal], pick: Pick | None) -> str:
+    if made.agreement is None:
+        return f"{made.recipe}, {made.size} bytes, {made.target.message if made.target else 'not run here'}"
     text = (
         f"{made.recipe}, {made.size} bytes, agrees with the source on {made.agreement:.1%} of {made.evaluated} samples"
     )

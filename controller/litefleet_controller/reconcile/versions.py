@@ -21,6 +21,7 @@ from litefleet_controller.convert.interface import (
     Made,
     Measure,
     ParityLimits,
+    Prebuilt,
     Progress,
     TrainingSet,
 )
@@ -232,7 +233,19 @@ def conversion_request(spec: ModelVersionSpec, device_class: Class) -> Conversio
         target=accelerator.kind,
         objective=(wanted.objective or DEFAULT_OBJECTIVE) if wanted.is_auto else None,
         max_latency_ms=limits.max_latency_ms,
+        prebuilt=prebuilt_for(spec, wanted),
     )
+
+
+def prebuilt_for(spec: ModelVersionSpec, wanted: DeviceClassSpec) -> Prebuilt | None:
+    """The compiled file that a version has for the accelerator of a class's boards; None when it has none.
+
+    What Coral's compiler writes LiteRT alone opens.
+    """
+    file = spec.prebuilt.edgetpu if spec.prebuilt is not None else None
+    if file is None or (wanted.accelerator.kind, wanted.runtime) != ("edgetpu", "litert"):
+        return None
+    return Prebuilt(_content_of(file), file.tolerance)
 
 
 def machines_of(boards: Sequence[Record]) -> tuple[str, ...]:

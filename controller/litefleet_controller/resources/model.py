@@ -144,6 +144,32 @@ class Evaluation(Part):
     _uri = field_validator("uri")(check_uri)
 
 
+class PrebuiltFile(Part):
+    """A file that was compiled elsewhere and goes to boards as it is."""
+
+    uri: str = Field(description=_URI_HELP)
+    digest: Digest | None = Field(default=None, description=_DIGEST_HELP)
+    tolerance: float | None = Field(
+        default=None,
+        gt=0,
+        description="How far a board's answers to the golden samples may be from the source's, in the output's own "
+        "units. By default as far as the int8 file that is made here for comparison is at worst; without one (no "
+        "calibration set, or none that agrees with the source) it must be written.",
+    )
+
+    _uri = field_validator("uri")(check_uri)
+
+
+class Prebuilt(Part):
+    """Files that were compiled elsewhere, by the accelerator that they are for."""
+
+    edgetpu: PrebuiltFile | None = Field(
+        default=None,
+        description="What Coral's edgetpu_compiler wrote (NAME_edgetpu.tflite). Classes with accelerator.kind edgetpu "
+        "get it in place of what is made here; all others are converted from the source.",
+    )
+
+
 class ModelSpec(Part):
     """Any change here makes a new, immutable ModelVersion."""
 
@@ -155,6 +181,9 @@ class ModelSpec(Part):
         default=None, description="For recipes that prune, which take away little without it."
     )
     evaluation: Evaluation
+    prebuilt: Prebuilt | None = Field(
+        default=None, description="Compiled files that boards with an accelerator get in place of a converted one."
+    )
 
     @field_validator("training")
     @classmethod
@@ -189,7 +218,7 @@ def metric_of(kind: Literal["classification", "none"]) -> Literal["accuracy", "c
     return "accuracy" if kind == "classification" else "closeness"
 
 
-NamedFile = Source | Calibration | Training | Evaluation
+NamedFile = Source | Calibration | Training | Evaluation | PrebuiltFile
 """What names a file by `uri` and perhaps `digest`."""
 
 
@@ -200,6 +229,7 @@ def files_of(spec: ModelSpec) -> list[tuple[str, NamedFile]]:
         ("spec.calibration", spec.calibration),
         ("spec.training", spec.training),
         ("spec.evaluation", spec.evaluation),
+        ("spec.prebuilt.edgetpu", spec.prebuilt.edgetpu if spec.prebuilt is not None else None),
     )
     return [(field, file) for field, file in named if file is not None]
 

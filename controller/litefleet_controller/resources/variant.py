@@ -57,6 +57,16 @@ class TargetCompilation(Part):
     runtime_version: int | None = Field(default=None, description="Oldest runtime of the accelerator that takes it.")
 
 
+class TargetPrebuilt(Part):
+    """What a file that was compiled elsewhere says of itself. It was read here and not run."""
+
+    programs: int = Field(description="Operators that the accelerator runs.")
+    program_bytes: int = Field(description="Bytes of the file that these are.")
+    left: dict[str, int] = Field(default={}, description="Operators that stay on the processor, and how often.")
+    compiler: str = Field(default="", description="The compiler's version, where the file names it.")
+    runtime_version: int = Field(description="Oldest runtime of the accelerator that takes it.")
+
+
 class VariantTarget(Part):
     """What was made of a variant for the class's accelerator."""
 
@@ -67,6 +77,7 @@ class VariantTarget(Part):
     message: str = Field(default="", description="What was not proven, or what happens instead.")
     predicted: TargetPrediction | None = None
     compiled: TargetCompilation | None = None
+    prebuilt: TargetPrebuilt | None = None
 
 
 class VariantProvenance(Part):
@@ -74,7 +85,10 @@ class VariantProvenance(Part):
 
     statement: Digest = Field(description="Digest of the in-toto statement, kept as a blob, that has all of it.")
     source: Digest = Field(description="Digest of the source.")
-    recipe: Digest = Field(description="Digest of what the recipe says.")
+    recipe: Digest | None = Field(
+        default=None, description="Digest of what the recipe says; none for a file that was compiled elsewhere."
+    )
+    prebuilt: Digest | None = Field(default=None, description="Digest of the file that was compiled elsewhere.")
     frozen: Digest = Field(description="Digest of the float model, every dimension fixed, that variants are made of.")
     evaluation: Digest = Field(description="Digest of the evaluation set.")
     calibration: Digest | None = Field(default=None, description="Digest of the calibration set, where one was used.")
@@ -133,15 +147,19 @@ class OutputCloseness(Part):
 class Variant(Part):
     """What was converted and proven: one file, or two for OpenVINO."""
 
-    recipe: str = Field(description="How it was made: a name that the ladder of a DeviceClass may have.")
+    recipe: str = Field(
+        description="How it was made: a name that the ladder of a DeviceClass may have, or prebuilt for a file "
+        "that was compiled elsewhere."
+    )
     artifact: Digest = Field(description="Digest of the signed artifact manifest that boards fetch.")
     runtime: str = Field(default="litert", description="The engine that runs it.")
     digest: Digest = Field(description="Digest of the model's file; of several files, of the list of their digests.")
     size_bytes: int = Field(description="Size of the model's files together.")
     files: list[VariantFile] = Field(default=[], description="The model's files; the engine is given the first.")
-    agreement: float = Field(
+    agreement: float | None = Field(
+        default=None,
         description="Share of evaluation samples answered as the source does: with the same top answer, or with every "
-        "output within the tolerance."
+        "output within the tolerance. None where nothing but the board can run it.",
     )
     closeness: list[OutputCloseness] = Field(
         default=[], description="How near each output is to the source's, where that is the metric."

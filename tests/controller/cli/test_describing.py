@@ -27,6 +27,19 @@ def test_an_accelerator_is_said_with_its_shares_and_what_falls_back() -> None:
     assert "in doubt: 1 TRANSPOSE: its limits are not known here" in said
 
 
+def test_a_file_that_was_compiled_elsewhere_is_said_with_what_it_says_of_itself() -> None:
+    prebuilt = {"programs": 1, "programBytes": 2048, "left": {"DEQUANTIZE": 1, "QUANTIZE": 2}, "runtimeVersion": 12}
+    target = {"name": "edgetpu", "state": "Available", "message": "not run here", "prebuilt": prebuilt}
+    said = described(target)
+    assert "coral on edgetpu: Available: not run here" in said
+    assert (
+        "compiled by a compiler that it doesn't name: 1 operators for the accelerator (2.0 KiB), 1 DEQUANTIZE, "
+        "2 QUANTIZE on the processor; needs its runtime 12 or newer"
+    ) in said
+    named = described(target | {"prebuilt": prebuilt | {"compiler": "16.0", "left": {}}})
+    assert any(line.startswith("compiled by compiler 16.0: ") and "nothing on the processor" in line for line in named)
+
+
 def test_nothing_is_said_of_a_processor_or_of_an_older_version_without_a_target() -> None:
     assert not [
         line for target in (None, {"name": "cpu", "state": "Available"}) for line in described(target) if " on " in line

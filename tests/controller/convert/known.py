@@ -2,10 +2,11 @@
 
 from datetime import UTC, datetime, timedelta
 
-from litefleet_controller.convert.cache import FrozenKey, VariantEntry, VariantKey
+from litefleet_controller.convert.cache import AdoptedEntry, AdoptedKey, FrozenKey, VariantEntry, VariantKey
 from litefleet_controller.convert.interface import Made, ModelFile, Provenance
 from litefleet_controller.convert.latency import Hint
 from litefleet_controller.convert.progress.steps import Step
+from litefleet_controller.convert.targets.prebuilt import Findings
 from litefleet_controller.convert.workers.sandbox.enter import Containment
 from litefleet_controller.resources.recipe import recipes
 from litefleet_protocol.tensors import Preprocess, Signature
@@ -61,3 +62,21 @@ def made(entry: VariantEntry, provenance: Provenance) -> Made:
         source_accuracy=entry.source_accuracy, evaluated=entry.evaluated, toolchain=entry.toolchain, seconds=1.5,
         cached=False, provenance=provenance,
     )  # fmt: skip
+
+
+ADOPTED_KEY = AdoptedKey(
+    file=digest("6"), tolerance=None, frozen=key().frozen, twin=digest("d"), twin_recipe="int8",
+    toolchain={"tensorflow": "2.21.0"},
+)  # fmt: skip
+ADOPTED = AdoptedEntry(
+    file=ModelFile("model.tflite", digest("6"), 5_000), golden=digest("3"), golden_size=100, golden_samples=16,
+    golden_tolerances=(0.05,),
+    findings=Findings(
+        programs=1, program_bytes=4_000, file_bytes=5_000, left={"DEQUANTIZE": 1}, compiler="16.0", runtime_version=14,
+        expectation="0.05, for the int8 made here is off by up to 0.03 on 200 samples",
+    ),
+    signature=Signature(inputs=(), outputs=()), operators={"DEQUANTIZE": 1, "edgetpu-custom-op": 1},
+    operator_versions={"DEQUANTIZE": 2}, traits=(), arena_bytes=64, notes=(),
+    step=Step(name="check", started=BEGAN + timedelta(seconds=30), seconds=4.5, stages={"starting": 4.5},
+              containment=entry().steps[0].containment),
+)  # fmt: skip

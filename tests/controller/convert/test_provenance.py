@@ -79,7 +79,7 @@ def test_a_status_has_the_digests_and_the_times() -> None:
     assert short == {
         "statement": digest("0"), "source": digest("a"), "recipe": recipe_digest(recipes()["int8"]), "frozen": digest("f"),
         "evaluation": digest("b"), "calibration": digest("c"), "training": None, "started": BEGAN,
-        "finished": BEGAN + timedelta(seconds=24.5),
+        "finished": BEGAN + timedelta(seconds=24.5), "prebuilt": None,
     }  # fmt: skip
 
 

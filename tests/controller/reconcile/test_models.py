@@ -269,3 +269,33 @@ async def test_a_version_made_by_hand_must_be_pinned(world: World) -> None:
     }
     with pytest.raises(InvalidError, match=r"spec.source.digest is missing"):
         await world.create("ModelVersion", "digits-v1", spec)
+
+
+async def test_a_compiled_file_is_fetched_and_pinned_like_the_source(world: World, reconciler: ModelReconciler) -> None:
+    await world.model()
+    uri = await on_the_shelf(world, b"compiled")
+    await change(world, {"prebuilt": {"edgetpu": {"uri": uri, "tolerance": 0.1}}})
+    condition = await settle(world, reconciler)
+    assert condition["status"] == "True"
+    spec = (await world.objects.get(Key("ModelVersion", "default", "digits-v1"))).json()["spec"]
+    assert spec["prebuilt"] == {"edgetpu": {"uri": uri, "digest": sha(b"compiled"), "tolerance": 0.1}}
+    files = {f["field"]: f for f in (await world.status("Model", "digits"))["files"]}
+    assert files["spec.prebuilt.edgetpu"]["digest"] == sha(b"compiled")
+
+    await on_the_shelf(world, b"compiled anew")
+    await settle(world, reconciler)
+    assert await versions(world) == ["digits-v1"], "what changes behind a URI changes no version"
+    await change(world, {"prebuilt": {"edgetpu": {"digest": sha(b"compiled anew")}}})
+    await settle(world, reconciler)
+    assert await versions(world) == ["digits-v1", "digits-v2"]
+
+
+async def test_a_compiled_file_that_was_not_pushed_is_waited_for_by_its_field(
+    world: World, reconciler: ModelReconciler
+) -> None:
+    await world.model()
+    await change(world, {"prebuilt": {"edgetpu": {"uri": f"blob://{sha(b'nowhere')}"}}})
+    condition = await settle(world, reconciler)
+    assert condition["reason"] == "NotFound"
+    assert str(condition["message"]).startswith("spec.prebuilt.edgetpu.uri: nothing was pushed as")
+    assert await versions(world) == []

@@ -13,6 +13,7 @@ from litefleet_controller.convert.interface import (
     Made,
     ModelFile,
     Outcome,
+    Prebuilt,
     Progress,
     RefusedRung,
 )
@@ -246,3 +247,20 @@ async def test_a_full_disk_is_waited_for_and_counts_no_tries(
     is_full = False
     await reconciler.reconcile(VERSION)
     assert {c["state"] for c in (await classes(world)).values()} == {"Ready"}
+
+
+async def test_a_compiled_file_is_for_the_classes_whose_accelerator_it_was_compiled_for(
+    world: World, reconciler: ModelVersionReconciler, converter: Scripted
+) -> None:
+    file = await world.blobs.put(b"compiled")
+    spec = {"edgetpu": {"uri": f"blob://{file}", "tolerance": 0.1}}
+    await world.objects.patch(Key("Model", "default", "digits"), Patch("merge", {"spec": {"prebuilt": spec}}))
+    await ModelReconciler(world.objects, world.blobs, world.fetches, world.clock).reconcile(
+        Request("default", "digits")
+    )
+    for name, more in (("coral", {}), ("strange", {"runtime": "onnxruntime", "variants": ["onnx-float32"]})):
+        await world.create("DeviceClass", name, {"variants": ["int8"], "accelerator": {"kind": "edgetpu"}, **more})
+        await world.create("Device", f"{name}-1", {"class": name})
+    await reconciler.reconcile(Request("default", "digits-v2"))
+    asked = {r.device_class: r.prebuilt for r in converter.requests}
+    assert asked == {"camera": None, "gateway": None, "coral": Prebuilt(file, 0.1), "strange": None}

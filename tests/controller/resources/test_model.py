@@ -90,3 +90,36 @@ def test_an_inputs_dimensions_are_one_to_seven_numbers(shape):
     body = model()
     body["spec"]["input"] = {"shape": shape}
     assert {field.partition("[")[0] for field, _ in causes(body)} == {"spec.input.shape"}
+
+
+def compiled(**prebuilt):
+    body = model()
+    body["spec"]["prebuilt"] = prebuilt
+    return body
+
+
+def test_a_compiled_file_is_named_like_any_other():
+    for file in (
+        {"uri": BLOB},
+        {"uri": "https://models.test/x_edgetpu.tflite", "digest": f"sha256:{'1' * 64}"},
+        {"uri": BLOB, "tolerance": 0.2},
+    ):
+        admit(KIND, compiled(edgetpu=file), None)
+
+
+@pytest.mark.parametrize(
+    ("prebuilt", "cause"),
+    [
+        ({"myriad": {"uri": BLOB}}, ("spec.prebuilt.myriad", "UnknownField")),
+        ({"edgetpu": {}}, ("spec.prebuilt.edgetpu.uri", "Required")),
+        ({"edgetpu": {"uri": "ftp://models.test/x"}}, ("spec.prebuilt.edgetpu.uri", "InvalidUri")),
+        (
+            {"edgetpu": {"uri": "https://me:secret@models.test/x"}},
+            ("spec.prebuilt.edgetpu.uri", "CredentialsInManifest"),
+        ),
+        ({"edgetpu": {"uri": BLOB, "digest": "sha256:1"}}, ("spec.prebuilt.edgetpu.digest", "Invalid")),
+        ({"edgetpu": {"uri": BLOB, "tolerance": 0}}, ("spec.prebuilt.edgetpu.tolerance", "OutOfRange")),
+    ],
+)
+def test_a_compiled_file_that_cannot_be_fetched_or_judged_is_refused_by_its_field(prebuilt, cause):
+    assert causes(compiled(**prebuilt)) == {cause}

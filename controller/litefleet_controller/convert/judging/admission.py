@@ -7,11 +7,13 @@ on the board, would not fit, or, worst, would load and answer wrongly without a 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from litefleet_controller.convert.cache import VariantEntry
+from litefleet_controller.convert.cache import AdoptedEntry, VariantEntry
 from litefleet_controller.convert.interface import ConversionError, ConversionRequest, RecipeName, RefusedRung
 from litefleet_controller.convert.judging.runtimes import Runtimes, litert
 from litefleet_controller.resources.release import Release, parse_release
 from litefleet_protocol.tensors import Signature
+
+Candidate = VariantEntry | AdoptedEntry
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +39,7 @@ def board_of(request: ConversionRequest) -> Board:
     )
 
 
-def admit(recipe: RecipeName, variant: VariantEntry, board: Board) -> RefusedRung | None:
+def admit(recipe: RecipeName, variant: Candidate, board: Board) -> RefusedRung | None:
     """Why `board` can't have `variant`, or None when it can."""
     refused = _refused_signature(variant.signature) or _refused_runtime(recipe, variant, board)
     if refused is None:
@@ -68,7 +70,7 @@ def _refused_signature(signature: Signature) -> tuple[str, str] | None:
     return None
 
 
-def _refused_runtime(recipe: RecipeName, variant: VariantEntry, board: Board) -> tuple[str, str] | None:
+def _refused_runtime(recipe: RecipeName, variant: Candidate, board: Board) -> tuple[str, str] | None:
     if board.runtime != "litert" or board.runtime_version is None:
         return None
     known, release = litert(), parse_release(board.runtime, board.runtime_version)
@@ -98,7 +100,7 @@ def _lack(name: str, needed: int, known: Runtimes, release: Release) -> str:
     return f"{name} version {needed} ({since}; there it is {f'version {has} at most' if has else 'missing'})"
 
 
-def _refused_size(recipe: RecipeName, variant: VariantEntry, board: Board) -> tuple[str, str] | None:
+def _refused_size(recipe: RecipeName, variant: Candidate, board: Board) -> tuple[str, str] | None:
     if board.max_artifact_bytes is not None and variant.size > board.max_artifact_bytes:
         return "TooLarge", f"{recipe} has {variant.size} bytes; the class takes {board.max_artifact_bytes}"
     activations = variant.arena_bytes or 0

@@ -29,6 +29,19 @@ def read_model(path: Path) -> tuple[bytes, Any]:
         ConversionError: final; `Empty`, `FormatForbidden`, `FormatMismatch`, `UnsupportedOp`, `BadShape`,
             `CompiledAlready` or `SignatureMissing`.
     """
+    data, model = read_compiled(path)
+    if CUSTOM_OPERATOR in _custom_operators(model):
+        _refuse_prebuilt(model)
+    _check_signatures(model)
+    return data, model
+
+
+def read_compiled(path: Path) -> tuple[bytes, Any]:
+    """As `read_model`, of a file that may be compiled for the Edge TPU.
+
+    Raises:
+        ConversionError: final; `Empty`, `FormatForbidden`, `FormatMismatch`, `UnsupportedOp` or `BadShape`.
+    """
     check_head(path, IDENTIFIER, "a .tflite file", "spec.source.format says what the source is", offset=4)
     data = path.read_bytes()
     try:
@@ -45,16 +58,15 @@ def read_model(path: Path) -> tuple[bytes, Any]:
                 f"the source is cut off: weights end at {buffer.offset + buffer.size}",
                 "upload it again",
             )
-    is_prebuilt = any(code.customCode == CUSTOM_OPERATOR.encode() for code in model.operatorCodes or ())
-    if not is_prebuilt:
-        check_operators(model)
+    check_operators(model, but=CUSTOM_OPERATOR)
     for number, graph in enumerate(model.subgraphs):
         _check_tensors(model, graph)
         _check_operators(model, graph, number)
-    if is_prebuilt:
-        _refuse_prebuilt(model)
-    _check_signatures(model)
     return data, model
+
+
+def _custom_operators(model: Any) -> set[str]:
+    return {code.customCode.decode(errors="replace") for code in model.operatorCodes or () if code.customCode}
 
 
 def _check_tensors(model: Any, graph: Any) -> None:
@@ -109,9 +121,10 @@ def _refuse_prebuilt(model: Any) -> NoReturn:
         "CompiledAlready",
         f"the source is compiled for the Edge TPU already: {len(graph.operators)} operators, of which {for_tpu} for "
         f"the TPU; takes {given}, gives {made}; needs {needs}. Without an Edge TPU nobody can tell what it answers, so "
-        "it can't be proven",
-        "push the int8 .tflite that it was compiled from: for a class with the accelerator edgetpu it is proven first "
-        "and then compiled, where edgetpu_compiler is installed",
+        "nothing can be made of it or compared with it",
+        "name it in spec.prebuilt.edgetpu, and in spec.source the model that it was compiled from (the int8 .tflite, "
+        "or better the .keras file, SavedModel or float .tflite before that): boards with an Edge TPU get the compiled "
+        "file once it is checked, and all others what is made of the source",
     )
 
 

@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from litefleet_controller.convert.workers.sandbox.enter import Containment
 
-StepName = Literal["decode", "freeze", "prune", "calibrate", "make", "accelerate"]
+StepName = Literal["decode", "freeze", "prune", "calibrate", "make", "accelerate", "check"]
 Now = Callable[[], datetime]
 
 

@@ -128,7 +128,11 @@ def _closeness(name: str, spread_: float, errors: NDArray[np.float64]) -> Output
 
 
 def golden_detections(
-    x: Floats, outputs: Sequence[Floats], where: Detections, allowed: tuple[float, ...]
+    x: Floats,
+    outputs: Sequence[Floats],
+    where: Detections,
+    allowed: tuple[float, ...],
+    most: int = GOLDEN_SAMPLES,
 ) -> tuple[bytes, int, tuple[float, ...]]:
     """As `golden_file` for a detector's outputs, and the tolerances, of which `allowed` are the usual ones.
 
@@ -136,10 +140,10 @@ def golden_detections(
     So those samples are kept that begin clearest, of their lists the rows that can't move, and one more or less counts
     as the same number.
     """
-    picked, rows = certain(outputs, where, 2 * allowed[where.scores], GOLDEN_SAMPLES)
+    picked, rows = certain(outputs, where, 2 * allowed[where.scores], most)
     kept = {place: np.arange(rows, dtype=np.int32) for place in (where.classes, where.scores)}
     kept[where.boxes] = np.arange(4 * rows, dtype=np.int32)
-    golden, samples = golden_file(x[picked], [y[picked] for y in outputs], kept)
+    golden, samples = golden_file(x[picked], [y[picked] for y in outputs], kept, most)
     return golden, samples, tuple(max(a, 1.0) if n == where.count else a for n, a in enumerate(allowed))
 
 

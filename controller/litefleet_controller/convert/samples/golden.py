@@ -26,9 +26,12 @@ _STEP = 2_654_435_761
 
 
 def golden_file(
-    x: Floats, outputs: Sequence[Floats], kept_places: Mapping[int, NDArray[np.int32]] | None = None
+    x: Floats,
+    outputs: Sequence[Floats],
+    kept_places: Mapping[int, NDArray[np.int32]] | None = None,
+    most: int = GOLDEN_SAMPLES,
 ) -> tuple[bytes, int]:
-    """Golden samples as .npz, and how many. The first few: any sample shows whether a board computes the same.
+    """Golden samples as .npz, and how many: the first `most`. Any sample shows whether a board computes the same.
 
     `x0` float32 (N, ...) inputs after pre-processing, `y0`.. float32 (N, ...) the variant's own dequantized outputs; of
     an output with more than MAX_GOLDEN_NUMBERS numbers so many of them, (N, numbers), and `i0`.. their places. Of an
@@ -37,9 +40,9 @@ def golden_file(
     Raises:
         RungError: `TooLarge`, when not even one sample fits.
     """
-    arrays: dict[str, Any] = {"x0": x[:GOLDEN_SAMPLES]}
+    arrays: dict[str, Any] = {"x0": x[:most]}
     for n, output in enumerate(outputs):
-        kept = output[:GOLDEN_SAMPLES].reshape(min(GOLDEN_SAMPLES, len(output)), -1)
+        kept = output[:most].reshape(min(most, len(output)), -1)
         places = (kept_places or {}).get(n)
         if places is None and kept.shape[1] > MAX_GOLDEN_NUMBERS:
             places = _places(kept.shape[1])
@@ -47,7 +50,7 @@ def golden_file(
             places = places[:MAX_GOLDEN_NUMBERS]
             arrays |= {f"i{n}": places, f"y{n}": kept[:, places]}
         else:
-            arrays[f"y{n}"] = output[:GOLDEN_SAMPLES]
+            arrays[f"y{n}"] = output[:most]
     each = sum(a[0].nbytes for name, a in arrays.items() if name[0] != "i")
     fixed = sum(a.nbytes for name, a in arrays.items() if name[0] == "i")
     samples = min(len(arrays["x0"]), (MAX_GOLDEN_BYTES - _NPZ_OVERHEAD_BYTES - fixed) // each)

@@ -10,6 +10,7 @@ from typing import Literal, Protocol
 
 from litefleet_controller.convert.progress.steps import Step
 from litefleet_controller.convert.targets.compilation import Compilation
+from litefleet_controller.convert.targets.prebuilt import Findings
 from litefleet_controller.convert.targets.prediction import Prediction
 
 State = Literal["Available", "Missing", "DeviceSide"]
@@ -47,6 +48,8 @@ class Targeted:
     size: int = 0
     step: Step | None = None
     """How it was made, where something was."""
+    findings: Findings | None = None
+    """Of a file that was compiled elsewhere."""
 
 
 class Tools(Protocol):

@@ -153,15 +153,15 @@ def custom_edges(data: bytes) -> tuple[str, ...]:
     return tuple(edge for edge, indices, touched in sides if touched & {int(i) for i in indices})
 
 
-def check_operators(model: Any) -> None:
-    """Refuse what no board of this version has.
+def check_operators(model: Any, *, but: str = "") -> None:
+    """Refuse what no board of this version has; `but` is the name of a custom operator that some do have.
 
     Raises:
         ConversionError: `UnsupportedOp`, for Flex operators in any graph, and custom ones but for those few that every
             interpreter brings.
     """
     named_so = {c.customCode.decode(errors="replace")[:_MAX_CUSTOM] for c in model.operatorCodes or () if c.customCode}
-    custom = sorted(named_so - litert().custom)
+    custom = sorted(named_so - litert().custom - {but})
     if custom:
         named = f"operator {custom[0]}" if len(custom) == 1 else f"operators {', '.join(custom[:8])}"
         raise ConversionError(

@@ -23,10 +23,11 @@ from litefleet_controller.convert.latency import Hint
 from litefleet_controller.convert.pruned import Pruned
 from litefleet_controller.convert.targets.compilation import Compilation
 from litefleet_controller.convert.targets.interface import TargetName
+from litefleet_controller.convert.targets.prebuilt import Findings
 from litefleet_controller.convert.targets.prediction import Prediction
 from litefleet_controller.convert.workers.owntasks import Epoch, OwnReply, OwnTask
 from litefleet_controller.convert.workers.sandbox.enter import Containment
-from litefleet_controller.resources.recipe import Pruning, Recipe
+from litefleet_controller.resources.recipe import Pruning, Recipe, Tolerance
 from litefleet_protocol.tensors import Preprocess, Signature
 
 MAX_FRAME_BYTES = 4 * 1024 * 1024
@@ -141,6 +142,32 @@ class Accelerate(Struct, frozen=True, kw_only=True, tag="accelerate"):
     """Wall clock that the compiler has."""
 
 
+class CheckPrebuilt(Struct, frozen=True, kw_only=True, tag="checkPrebuilt"):
+    """Look at a file that was compiled elsewhere, and make GOLDEN_FILE of what its source answers.
+
+    It isn't run: nothing here can.
+    """
+
+    folder: str
+    prebuilt: str
+    frozen: str
+    """What a Freeze or an Inspect made of the source."""
+    answers: str
+    evaluation: str
+    metric: Metric
+    classes: int
+    outputs: tuple[str, ...]
+    """The source's names for its outputs; none where the file's own will do."""
+    preprocess: Preprocess
+    tolerance: float | None
+    """How far a board's answers may be from the source's; None: as far as those of `twin` are."""
+    twin: str | None
+    """A file that was made here of the same source and quantized alike."""
+    twin_recipe: RecipeName
+    rounding: Tolerance
+    """How far a board's answers may be from this machine's with one and the same file."""
+
+
 class Stage(Struct, frozen=True, kw_only=True, tag="stage", omit_defaults=True):
     """A task enters a stage; the clock of the stage's time limit starts anew."""
 
@@ -212,6 +239,22 @@ class Accelerated(Struct, frozen=True, kw_only=True, tag="accelerated"):
     compilation: Compilation | None
 
 
+class CheckedPrebuilt(Struct, frozen=True, kw_only=True, tag="checkedPrebuilt"):
+    """A CheckPrebuilt found nothing wrong."""
+
+    findings: Findings
+    signature: Signature
+    operators: dict[str, int]
+    operator_versions: dict[str, int]
+    """Of the operators that stay on the processor."""
+    traits: tuple[str, ...]
+    arena_bytes: int
+    golden_samples: int
+    golden_tolerances: tuple[float, ...]
+    """For each output."""
+    notes: tuple[str, ...]
+
+
 class Refused(Struct, frozen=True, kw_only=True, tag="refused"):
     """This recipe can't be made of this model: the rung is refused, the next one may do."""
 
@@ -228,8 +271,8 @@ class Failed(Struct, frozen=True, kw_only=True, tag="failed"):
     hint: str = ""
 
 
-Task = Freeze | Inspect | Decode | Prune | Calibrate | Quantize | Accelerate | OwnTask
-Result = Frozen | Decoded | PrunedModel | Calibrated | Variant | Accelerated | OwnReply | Refused
+Task = Freeze | Inspect | Decode | Prune | Calibrate | Quantize | Accelerate | CheckPrebuilt | OwnTask
+Result = Frozen | Decoded | PrunedModel | Calibrated | Variant | Accelerated | CheckedPrebuilt | OwnReply | Refused
 Reply = Containment | Stage | Result | Failed
 
 CALIBRATION_MISSING = "{} needs a calibration set, and the Model has none: set spec.calibration"

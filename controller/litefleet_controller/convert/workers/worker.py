@@ -23,6 +23,7 @@ from litefleet_controller.convert.workers.sandbox.screen import Private
 from litefleet_controller.convert.workers.tasks import (
     Accelerate,
     Calibrate,
+    CheckPrebuilt,
     Decode,
     Failed,
     Freeze,
@@ -80,7 +81,7 @@ def carry_out(task: Task, replies: BinaryIO) -> Reply:
         return Failed(code="WorkerCrashed", message=f"{type(e).__name__}: {str(e)[:240]}", final=False)
 
 
-def _done(task: Task, report: Callable[[Stage], None]) -> Reply:  # noqa: PLR0911 - one for each kind of task
+def _done(task: Task, report: Callable[[Stage], None]) -> Reply:  # noqa: C901, PLR0911 - one for each kind of task
     def stage(name: str, percent: int) -> None:
         report(Stage(stage=name, percent=percent))
 
@@ -113,6 +114,10 @@ def _done(task: Task, report: Callable[[Stage], None]) -> Reply:  # noqa: PLR091
             from litefleet_controller.convert.targets.accelerate import accelerate
 
             return accelerate(task, stage)
+        case CheckPrebuilt():
+            from litefleet_controller.convert.targets.edgetpu_prebuilt import check_prebuilt
+
+            return check_prebuilt(task, stage)
         case Build():
             from litefleet_controller.convert.zoo.building import build
 

@@ -72,8 +72,8 @@ def write_compiler(folder: Path, behaviour: str) -> Path:
     return program
 
 
-def compiled(data: bytes, runtime_version: int = 14) -> bytes:
-    """`data` with all its operators in one for the TPU."""
+def compiled(data: bytes, runtime_version: int = 14, **package: Any) -> bytes:
+    """`data` with all its operators in one for the TPU. `package`: see `options`."""
     model = parse(data)
     graph = model.subgraphs[0]
     code = schema.OperatorCodeT()
@@ -85,17 +85,28 @@ def compiled(data: bytes, runtime_version: int = 14) -> bytes:
     operator = schema.OperatorT()
     operator.opcodeIndex = 0
     operator.inputs, operator.outputs = graph.inputs, graph.outputs
-    operator.customOptions = np.frombuffer(options(runtime_version), np.uint8)
+    operator.customOptions = np.frombuffer(options(runtime_version, **package), np.uint8)
     graph.operators = [operator]
     return serialize(model)
 
 
-def options(runtime_version: int) -> bytes:
+def options(
+    runtime_version: int,
+    *,
+    executables: bytes = b"no program",
+    compiler: str = "cl/",
+    chip: int = 0,
+    mark: bytes = b"DWN1",
+) -> bytes:
     """As tflite/custom_op_data.cc of libedgetpu writes them, with a package of executable/executable.fbs."""
     builder = flatbuffers.Builder(64)
+    held, named = builder.CreateByteVector(executables), builder.CreateString(compiler)
     builder.StartObject(8)
     builder.PrependInt32Slot(0, runtime_version, 0)
-    builder.Finish(builder.EndObject(), b"DWN1")
+    builder.PrependUOffsetTRelativeSlot(1, held, 0)
+    builder.PrependUOffsetTRelativeSlot(4, named, 0)
+    builder.PrependInt32Slot(5, chip, 0)
+    builder.Finish(builder.EndObject(), mark)
     flex = flexbuffers.Builder()
     with flex.Map():
         flex.Int("1", 0)

@@ -31,7 +31,7 @@ def test_it_is_refused_for_good_with_what_could_be_read_and_the_way_in(prebuilt:
     assert (error.code, error.final) == ("CompiledAlready", True)
     assert re.search(r"1 operators, of which 1 for the TPU; takes int8 \[.*\], gives int8 \[.*\]", str(error))
     assert "Edge TPU runtime 13 or newer" in str(error)
-    assert "push the int8 .tflite" in error.hint
+    assert "name it in spec.prebuilt.edgetpu, and in spec.source the model that it was compiled from" in error.hint
 
 
 def test_one_whose_program_is_damaged_does_not_say_which_runtime(prebuilt: bytes, tmp_path: Path) -> None:
