@@ -24,11 +24,18 @@ def report_lines(report: Json) -> Iterator[str]:
         elif choice:
             yield f"{entry['deviceClass']}: {entry['recipe']}, for {choice['objective']}: {choice['reason']}"
         else:
-            yield f"{entry['deviceClass']}: {entry['recipe']}, the first of its ladder that holds its limits"
+            yield f"{entry['deviceClass']}: {entry['recipe']}, {unchosen(entry)}"
         yield from candidate_table(entry["candidates"])
         yield from entry["notes"]
         if (measured := entry["measured"]) and measured["count"]:
             yield since(measured)
+
+
+def unchosen(entry: Json) -> str:
+    """Why a class got what it got, where nothing was chosen."""
+    if entry.get("isPrebuilt"):
+        return "compiled elsewhere and not run by the controller: boards check it against the source's answers"
+    return "the first of its ladder that holds its limits"
 
 
 def since(measured: Json) -> str:

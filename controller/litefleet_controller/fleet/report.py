@@ -107,6 +107,7 @@ def _class(entry: Json, measured: Json | None) -> Json:
         "sourceAccuracy": variant.get("sourceAccuracy"),
         "notes": variant.get("notes") or [],
         "choice": entry.get("choice"),
+        "isPrebuilt": "prebuilt" in (variant.get("target") or {}),
         "candidates": entry.get("candidates") or _only(variant),
         "measured": measured,
     }

@@ -252,3 +252,21 @@ def test_hundreds_of_layers_fit_into_one_picture() -> None:
     layers = [{"name": f"l{i}", "operator": "CONV_2D", "dtype": "int8", "error": 0.0} for i in range(400)]
     drawn = layer_bars("int8", layers)
     assert len([e for e in drawn if (e.get("class") or "").startswith("bar")]) == 400
+
+
+def test_a_file_that_was_compiled_elsewhere_has_no_figures_and_says_why(
+    shell: Shell, pets: str, tmp_path: Path
+) -> None:
+    target = {
+        "name": "edgetpu",
+        "state": "Available",
+        "prebuilt": {"programs": 1, "programBytes": 9, "runtimeVersion": 14},
+    }
+    variant = {"recipe": "prebuilt", "artifact": DIGEST, "digest": DIGEST, "sizeBytes": 9, "target": target}
+    entry = {"deviceClass": "coral", "state": "Ready", "variant": variant}
+    shell.set_status("ModelVersion", "pets-v2", {"phase": "Ready", "classes": [entry]})
+    said = shell.ok("model", "report", "pets:2")
+    assert "coral: prebuilt, compiled elsewhere and not run by the controller: boards check it" in said
+    page = tmp_path / "page.html"
+    shell.ok("model", "report", "pets:2", "--out", str(page))
+    assert "compiled elsewhere and not run by the controller" in Page(page.read_text()).text

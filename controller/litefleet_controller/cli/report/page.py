@@ -5,7 +5,7 @@ from importlib.resources import files
 from typing import Any
 from xml.etree.ElementTree import Element
 
-from litefleet_controller.cli.candidates import ordered, since
+from litefleet_controller.cli.candidates import ordered, since, unchosen
 from litefleet_controller.cli.printing import percent, size
 from litefleet_controller.cli.report.answers import variant_sections
 from litefleet_controller.cli.report.markup import Child, document, el
@@ -94,7 +94,7 @@ def _pick(entry: Json) -> Element:
         return el(
             "div",
             el("strong", entry["recipe"]),
-            ", the first of the class's ladder that holds its limits.",
+            f", {unchosen(entry)}.",
             class_="pick",
         )
     others = f" In its place, the best first: {', '.join(choice['others'])}." if choice.get("others") else ""

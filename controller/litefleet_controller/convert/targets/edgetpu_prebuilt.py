@@ -122,6 +122,8 @@ def _programs(model: Any) -> list[Program]:
 def _signature(takes: Sequence[Edge], answers: Sequence[Floats], model: Any, names: Sequence[str]) -> Signature:
     """What the file takes and gives, once that is what the source does; outputs by the source's names."""
     graph = model.subgraphs[0]
+    if graph.inputs is None or graph.outputs is None:
+        _changed("takes or gives nothing")
     inputs = [_spec(graph.tensors[int(i)], "") for i in graph.inputs]
     outputs = [
         _spec(graph.tensors[int(i)], name)

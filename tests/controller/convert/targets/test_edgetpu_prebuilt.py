@@ -123,6 +123,10 @@ def _second_output(model: Any, graph: Any) -> None:
     graph.outputs = [*graph.outputs, graph.outputs[0]]
 
 
+def _no_inputs(model: Any, graph: Any) -> None:
+    graph.inputs = None
+
+
 def _int16(model: Any, graph: Any) -> None:
     graph.tensors[int(graph.inputs[0])].type = 7
 
@@ -169,6 +173,7 @@ def _output_scaled(factor: float) -> Callable[[Any, Any], None]:
         (changed(_other_operator), "UnsupportedOp", "needs the operator MySpecialOp", "end the model before"),
         (changed(_other_input), "SignatureChanged", "takes [1, 5], and the source [1, 4]", "compile the model that"),
         (changed(_second_output), "SignatureChanged", "gives [1, 3], [1, 3], and the source [1, 3]", "spec.source"),
+        (changed(_no_inputs), "SignatureChanged", "takes or gives nothing", "spec.source"),
         (changed(_int16), "SignatureChanged", "takes int16 [1, 4] with 1 scales", "spec.source"),
         (changed(_a_scale_for_each_channel), "SignatureChanged", "gives int8 [1, 3] with 3 scales", "spec.source"),
         (changed(_input_scaled(1 / 8)), "QuantizationMismatch", "of their numbers would be cut off", "preprocess"),
