@@ -2,6 +2,11 @@
 
 from msgspec import Struct
 
+NAMED = "the file of spec.prebuilt.edgetpu"
+SAME_MODEL = "compile the model that spec.source names, or name the source that this file was compiled from"
+INSTEAD = "; without spec.prebuilt.edgetpu these boards get what is made of the source here"
+"""For refusals: what it is called, and what to do."""
+
 
 class Findings(Struct, frozen=True, kw_only=True):
     """What a compiled file says of itself. Nothing here can run it."""

@@ -176,6 +176,8 @@ def _output_scaled(factor: float) -> Callable[[Any, Any], None]:
         (changed(_no_inputs), "SignatureChanged", "takes or gives nothing", "spec.source"),
         (changed(_int16), "SignatureChanged", "takes int16 [1, 4] with 1 scales", "spec.source"),
         (changed(_a_scale_for_each_channel), "SignatureChanged", "gives int8 [1, 3] with 3 scales", "spec.source"),
+        (changed(_input_scaled(0)), "SignatureChanged", "takes int8 [1, 4] with the scale 0", "spec.source"),
+        (changed(_output_scaled(float("nan"))), "SignatureChanged", "with the scale nan", "spec.source"),
         (changed(_input_scaled(1 / 8)), "QuantizationMismatch", "of their numbers would be cut off", "preprocess"),
         (changed(_input_scaled(64)), "QuantizationMismatch", "they would become", "spec.input.preprocess"),
         (changed(_output_scaled(1 / 8)), "QuantizationMismatch", "the nearest is off by", "end in a softmax"),
@@ -232,3 +234,18 @@ def test_a_real_file_of_another_model_is_refused(faces: Desk, desk: Desk) -> Non
     landmarks = desk.refusal(real_file("landmarks_int8_edgetpu").read_bytes())
     assert landmarks.code == "SignatureChanged"
     assert "takes [1, 96, 96, 3], and the source [1, 4]" in str(landmarks)
+
+
+def test_a_damaged_file_passes_or_is_refused_in_words(desk: Desk) -> None:
+    """What a digest doesn't guard: a file that was damaged before somebody took its digest."""
+    whole, random, refused = compiled(INT8), np.random.default_rng(1), 0
+    for _ in range(300):
+        damaged = np.frombuffer(whole, np.uint8).copy()
+        damaged[random.integers(0, len(whole), 3)] = random.integers(0, 256, 3)
+        try:
+            desk.check(damaged.tobytes())
+        except ConversionError as e:
+            refused += 1
+            assert e.final
+            assert str(e).removeprefix("in ").startswith("the file of spec.prebuilt.edgetpu")
+    assert refused > 100
