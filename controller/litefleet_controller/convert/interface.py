@@ -313,6 +313,21 @@ class ConversionError(Exception):
         self.hint = hint
 
 
+class WorkerFaultError(ConversionError):
+    """The process that did a task crashed, hung or took more than its limits.
+
+    Codes: `WorkerCrashed`, `ModelCrashed`, `Timeout`, `MemoryLimit`, `DiskLimit` or `ProcessLimit`. The controller, its
+    disk and the data sets have no part in it.
+    """
+
+
+class CandidateError(ConversionError):
+    """A worker's fault at one recipe, after the source was opened: what others come to it doesn't say."""
+
+    def __init__(self, fault: WorkerFaultError) -> None:
+        super().__init__(fault.code, str(fault), final=fault.final, hint=fault.hint)
+
+
 class Converter(Protocol):
     """Turns requests into outcomes."""
 

@@ -9,7 +9,7 @@ import dataclasses
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -25,6 +25,8 @@ from litefleet_controller.convert.handover import keep_document
 from litefleet_controller.convert.imagesets import DataField, ImageSets
 from litefleet_controller.convert.interface import (
     PREBUILT,
+    CandidateError,
+    ConversionError,
     ConversionRequest,
     Made,
     ModelFile,
@@ -34,6 +36,7 @@ from litefleet_controller.convert.interface import (
     RecipeName,
     RefusedRung,
     TrainingSet,
+    WorkerFaultError,
 )
 from litefleet_controller.convert.judging.admission import Board, admit, board_of, check_labels
 from litefleet_controller.convert.judging.choice import Choice
@@ -45,7 +48,7 @@ from litefleet_controller.convert.progress.listening import within
 from litefleet_controller.convert.progress.reporting import Report, RungReport
 from litefleet_controller.convert.progress.steps import Now
 from litefleet_controller.convert.provenance import recorded, statement
-from litefleet_controller.convert.rungs import Rungs
+from litefleet_controller.convert.rungs import Rung, Rungs
 from litefleet_controller.convert.targets.interface import Targeted, Tools
 from litefleet_controller.convert.targets.tools import InstalledTools
 from litefleet_controller.convert.toolchain import decoding_toolchain, engine_toolchain, installed_toolchain
@@ -123,13 +126,19 @@ class LocalConverter:
 
     async def _adopted(self, work: "_Work") -> Outcome:
         """The Model's own file; a recipe that fails beside it is no rung that was refused."""
-        made = await self._adoption.adopt(
-            work.request,
-            _frozen_key(work.request, work.toolchain),
-            lambda recipe: self._attempt(work, recipe),
-            work.report.listener(PREBUILT),
-            work.pushed,
-        )
+        try:
+            made = await self._adoption.adopt(
+                work.request,
+                _frozen_key(work.request, work.toolchain),
+                lambda recipe: self._attempt(work, recipe),
+                work.report.listener(PREBUILT),
+                work.pushed,
+            )
+        except ConversionError as e:
+            if e.code == "ToleranceMissing" and work.faults:
+                # For want of a twin, which another try may bring: nobody need write a tolerance for that.
+                raise work.faults[0] from e
+            raise
         return Outcome(dataclasses.replace(made, seconds=time.monotonic() - work.started), ())
 
     async def _first(self, work: "_Work") -> Outcome:
@@ -140,7 +149,7 @@ class LocalConverter:
             attempts.append(attempt if isinstance(made, Made) else dataclasses.replace(attempt, refusal=made))
             if isinstance(made, Made):
                 return _outcome(work.request, attempts, made, None)
-        return _outcome(work.request, attempts, None, None)
+        return _nothing(work, attempts)
 
     async def _best(self, work: "_Work", objective: Objective) -> Outcome:
         attempts: list[Attempt] = []
@@ -153,7 +162,7 @@ class LocalConverter:
             if isinstance(made, Made):
                 return _outcome(work.request, attempts, made, choice)
             attempts[at] = dataclasses.replace(attempts[at], refusal=made)
-        return _outcome(work.request, attempts, None, None)
+        return _nothing(work, attempts)
 
     async def _attempt(self, work: "_Work", recipe: RecipeName) -> Attempt:
         """What the recipe comes to, and whether the class takes that."""
@@ -168,7 +177,10 @@ class LocalConverter:
         if (unusable := _unusable(key, work.unusable)) is not None:
             return Attempt(recipe, None, unusable)
         course = work.report.rung(recipe)
-        rung = await self._rungs.make(key, course)
+        try:
+            rung = await self._rung(key, course)
+        except CandidateError as e:
+            return Attempt(recipe, None, work.faulted(recipe, e))
         if not rung.is_cached:
             await self._remember(course)
         if isinstance(rung.entry, RefusalEntry):
@@ -182,14 +194,30 @@ class LocalConverter:
         )
         return Attempt(recipe, rung.entry, refusal, rung.is_cached)
 
+    async def _rung(self, key: VariantKey, course: RungReport) -> Rung:
+        """The rung, at the second attempt if its worker crashed at the first: perhaps for what was in it before.
+
+        Raises: ConversionError.
+        """
+        try:
+            return await self._rungs.make(key, course)
+        except CandidateError as e:
+            if e.code != "WorkerCrashed":
+                raise
+            log.warning("recipe tried once more", recipe=key.recipe, error=str(e))
+            return await self._rungs.make(key, course)
+
     async def _finish(self, work: "_Work", attempt: Attempt) -> Made | RefusedRung | None:
         """The attempt as the class's accelerator gets it, or why it gets none."""
         if attempt.refusal is not None or attempt.entry is None:
             return attempt.refusal
         recipe, entry = attempt.recipe, attempt.entry
-        target = await self._acceleration.finish(
-            work.request.target, recipes()[recipe].engine, entry.files[0].digest, work.report.listener(recipe)
-        )
+        try:
+            target = await self._acceleration.finish(
+                work.request.target, recipes()[recipe].engine, entry.files[0].digest, work.report.listener(recipe)
+            )
+        except WorkerFaultError as e:
+            return work.faulted(recipe, e)
         if (refusal := _refused_target(recipe, target, entry, work.board)) is not None:
             return refusal
         seconds = time.monotonic() - work.started
@@ -245,6 +273,25 @@ class _Work:
     """What is wrong with data sets that only some recipes need."""
     pushed: Mapping[str, str]
     """Data sets that were made of folders of images, to those."""
+    faults: list[ConversionError] = field(default_factory=list)
+    """Of workers, at recipes that may be well in themselves."""
+
+    def faulted(self, recipe: RecipeName, fault: ConversionError) -> RefusedRung:
+        """The recipe refused for what became of its worker; nothing of that is remembered for other requests."""
+        self.faults.append(fault)
+        log.warning("recipe left out", recipe=recipe, device_class=self.board.device_class, code=fault.code)
+        return RefusedRung(recipe, fault.code, f"{recipe} couldn't be made: {fault}")
+
+
+def _nothing(work: _Work, attempts: Sequence[Attempt]) -> Outcome:
+    """Every recipe is refused, for good.
+
+    Raises:
+        ConversionError: where a worker's fault is among the reasons, which is no refusal; another try may do.
+    """
+    if work.faults:
+        raise work.faults[0]
+    return _outcome(work.request, attempts, None, None)
 
 
 def _pushed(before: ConversionRequest, after: ConversionRequest) -> dict[str, str]:

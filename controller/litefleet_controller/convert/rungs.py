@@ -20,7 +20,7 @@ from litefleet_controller.convert.cache import (
 )
 from litefleet_controller.convert.calibrations import Calibrations
 from litefleet_controller.convert.freezings import Freezings
-from litefleet_controller.convert.interface import ModelFile
+from litefleet_controller.convert.interface import CandidateError, ModelFile, WorkerFaultError
 from litefleet_controller.convert.kept import Kept
 from litefleet_controller.convert.progress.listening import Listener, within
 from litefleet_controller.convert.progress.steps import Step
@@ -59,7 +59,9 @@ class Rungs:
     async def make(self, key: VariantKey, listener: Listener) -> Rung:
         """The rung that `key` decides.
 
-        Raises: ConversionError.
+        Raises:
+            CandidateError: a worker's fault, after the source was opened.
+            ConversionError: that couldn't be done, or this machine is in the way.
         """
         if (entry := await self._variants.find(key)) is not None:
             return Rung(entry, is_cached=True)
@@ -75,6 +77,12 @@ class Rungs:
 
     async def _make(self, key: VariantKey, tell: Listener) -> VariantEntry | RefusalEntry:
         frozen = await self._freezings.get(key.frozen, tell if key.how.pruning is None else within(tell, 0, 25))
+        try:
+            return await self._make_of(frozen, key, tell)
+        except WorkerFaultError as e:
+            raise CandidateError(e) from e
+
+    async def _make_of(self, frozen: FrozenEntry, key: VariantKey, tell: Listener) -> VariantEntry | RefusalEntry:
         if key.how.pruning is None or frozen.recipe != "float32":
             return await self._quantize(_Base(frozen.model), frozen, key, tell)
         unpruned = await self._unpruned(key, within(tell, 10, 20))

@@ -595,3 +595,98 @@ async def test_training_learns_the_digits_and_says_how_far_it_is(workshop: Any) 
     lines = [line for line in workshop.training if "epoch" in line]
     assert [line["epoch"] for line in lines] == [1, 2, 3, 4, 5]
     assert float(str(lines[-1]["heldOut"])) >= 0.95
+
+
+# --- one candidate's worker fails --------------------------------------------------------------------------------
+
+
+def killer(bench: Bench, recipe: RecipeName, number: signal.Signals, times: int, stage: str = "quantizing") -> Any:
+    """A listener that strikes the worker that makes `recipe`, at its first `times` tries; and the tries."""
+    struck: list[int] = []
+
+    def listen(progress: Progress) -> None:
+        if (progress.recipe, progress.stage) == (recipe, stage) and len(struck) < times:
+            (pid,) = bench.converter.worker_pids
+            if pid not in struck:
+                struck.append(pid)
+                os.kill(pid, number)
+
+    return listen, struck
+
+
+TFLITE = {"source": "digits.tflite", "source_format": "tflite"}
+
+
+async def test_a_recipe_whose_worker_is_killed_twice_is_refused_alone(new_bench: Callable[..., Bench]) -> None:
+    other = new_bench()
+    listen, struck = killer(other, "dynamic-int8", signal.SIGKILL, 2)
+    outcome = await other.converter.convert(await other.request("dynamic-int8", "float16", **TFLITE), listen)
+    assert len(struck) == 2
+    assert outcome.made is not None
+    assert outcome.made.recipe == "float16"
+    (refused,) = outcome.refused
+    assert (refused.recipe, refused.code) == ("dynamic-int8", "WorkerCrashed")
+    assert (
+        "dynamic-int8 couldn't be made: the conversion worker was ended by SIGKILL while quantizing" in refused.message
+    )
+    # It was the worker's end and no refusal of the recipe: the next request finds nothing of it.
+    assert (await other.make("dynamic-int8", **TFLITE)).recipe == "dynamic-int8"
+
+
+async def test_a_recipe_whose_worker_is_killed_once_is_made_by_another(new_bench: Callable[..., Bench]) -> None:
+    other = new_bench()
+    listen, struck = killer(other, "dynamic-int8", signal.SIGKILL, 1)
+    outcome = await other.converter.convert(await other.request("dynamic-int8", "float16", **TFLITE), listen)
+    assert len(struck) == 1
+    assert outcome.made is not None
+    assert (outcome.made.recipe, outcome.refused) == ("dynamic-int8", ())
+
+
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGSEGV, "ModelCrashed"), (signal.SIGXCPU, "Timeout")], ids=["segfault", "CPU limit"]
+)
+async def test_of_candidates_the_one_that_crashed_is_refused_and_the_best_of_the_others_picked(
+    new_bench: Callable[..., Bench], number: signal.Signals, code: str
+) -> None:
+    other = new_bench()
+    # The first to be made, so that its worker has seen nothing else.
+    listen, struck = killer(other, "dynamic-int8", number, 1)
+    request = await other.request("dynamic-int8", "float16", "float32", objective="size", **TFLITE)
+    outcome = await other.converter.convert(request, listen)
+    assert len(struck) == 1
+    assert outcome.made is not None
+    assert outcome.made.recipe == "float16"
+    assert {w.recipe: (w.verdict, w.code) for w in outcome.weighed} == {
+        "dynamic-int8": ("Refused", code),
+        "float16": ("Picked", ""),
+        "float32": ("Front", ""),
+    }
+
+
+async def test_a_recipe_at_which_a_worker_hangs_is_refused_alone(
+    new_bench: Callable[..., Bench],
+) -> None:
+    other = new_bench(worker=WorkerLimits(stage_seconds=3.0))
+    listen, struck = killer(other, "dynamic-int8", signal.SIGSTOP, 1)
+    outcome = await other.converter.convert(await other.request("dynamic-int8", "float16", **TFLITE), listen)
+    assert outcome.made is not None
+    assert [(r.recipe, r.code) for r in outcome.refused] == [("dynamic-int8", "Timeout")]
+    assert not Path(f"/proc/{struck[0]}").exists()
+
+
+async def test_with_no_candidate_left_the_worker_s_fault_is_the_request_s(new_bench: Callable[..., Bench]) -> None:
+    other = new_bench()
+    listen, struck = killer(other, "dynamic-int8", signal.SIGKILL, 2)
+    strict = ParityLimits(min_agreement=0.95, max_accuracy_drop=0.02, max_artifact_bytes=1000)
+    request = await other.request("float32", "dynamic-int8", limits=strict, **TFLITE)
+    with pytest.raises(ConversionError, match="SIGKILL while quantizing") as crashed:
+        await other.converter.convert(request, listen)
+    assert (crashed.value.code, crashed.value.final, len(struck)) == ("WorkerCrashed", False, 2)
+
+
+async def test_a_source_whose_opening_crashes_fails_the_request_at_once(new_bench: Callable[..., Bench]) -> None:
+    other = new_bench()
+    listen, struck = killer(other, "dynamic-int8", signal.SIGKILL, 2, stage="evaluating")
+    with pytest.raises(ConversionError, match="SIGKILL while evaluating"):
+        await other.converter.convert(await other.request("dynamic-int8", "float16", **TFLITE), listen)
+    assert len(struck) == 1

@@ -19,7 +19,7 @@ from pathlib import Path
 import msgspec
 import structlog
 
-from litefleet_controller.convert.interface import ConversionError
+from litefleet_controller.convert.interface import ConversionError, WorkerFaultError
 from litefleet_controller.convert.workers.limits import WorkerLimits
 from litefleet_controller.convert.workers.sandbox.enter import Containment
 from litefleet_controller.convert.workers.tasks import (
@@ -187,8 +187,8 @@ class WorkerProcess:
         """Have `task` done. After anything but a return or a final ConversionError the worker isn't well any more.
 
         Raises:
-            ConversionError: what the worker says; or `WorkerCrashed`, `Timeout`, `MemoryLimit`, `DiskLimit`,
-                `ProcessLimit`, which are not final.
+            ConversionError: what the worker says.
+            WorkerFaultError: what became of it; not final, but for `ModelCrashed` and a `Timeout` while checking.
         """
         self.tasks += 1
         self.is_well = False
@@ -207,7 +207,8 @@ class WorkerProcess:
                     await pending
         if isinstance(done, Failed):
             self.is_well = done.final
-            raise ConversionError(done.code, done.message, final=done.final, hint=done.hint)
+            kind = ConversionError if done.final else WorkerFaultError
+            raise kind(done.code, done.message, final=done.final, hint=done.hint)
         self.is_well = True
         return done
 
@@ -237,7 +238,7 @@ class WorkerProcess:
                 async with asyncio.timeout(self._seconds(stage)):
                     (length,) = LENGTH.unpack(await stdout.readexactly(LENGTH.size))
                     if length > MAX_FRAME_BYTES:
-                        raise ConversionError("WorkerCrashed", "the worker answers what isn't an answer", final=False)
+                        raise WorkerFaultError("WorkerCrashed", "the worker answers what isn't an answer", final=False)
                     reply: Reply = reply_decoder.decode(await stdout.readexactly(length))
                 if isinstance(reply, Containment):
                     self._contained(reply)
@@ -248,11 +249,11 @@ class WorkerProcess:
                 on_stage(reply)
         except TimeoutError as e:
             message = f"the conversion worker did not get on with {stage} for {self._seconds(stage):g} s"
-            raise ConversionError("Timeout", message, final=stage == CHECKING) from e
+            raise WorkerFaultError("Timeout", message, final=stage == CHECKING) from e
         except (asyncio.IncompleteReadError, ConnectionError) as e:
             raise await self._crash(stage) from e
         except msgspec.MsgspecError as e:
-            raise ConversionError("WorkerCrashed", "the worker answers what isn't an answer", final=False) from e
+            raise WorkerFaultError("WorkerCrashed", "the worker answers what isn't an answer", final=False) from e
 
     def _seconds(self, stage: str) -> float:
         return self._limits.check_seconds if stage == CHECKING else self._limits.stage_seconds
@@ -267,9 +268,9 @@ class WorkerProcess:
             await asyncio.sleep(self._limits.watch_seconds)
             excess = exceeded(await asyncio.to_thread(measure, self.pid, self.scratch), self._limits)
             if excess is not None:
-                raise ConversionError(excess.code, excess.message, final=False)
+                raise WorkerFaultError(excess.code, excess.message, final=False)
 
-    async def _crash(self, stage: str) -> ConversionError:
+    async def _crash(self, stage: str) -> WorkerFaultError:
         """What happened to a worker that hung up."""
         self._kill()  # a worker that only closed its pipe would be waited for in vain
         code = await self._process.wait()
@@ -278,17 +279,19 @@ class WorkerProcess:
         log.warning("conversion worker ended", pid=self.pid, exit_code=code, stage=stage, stderr=list(self._stderr))
         if code == -signal.SIGXCPU:
             message = f"the conversion worker used up its {self._limits.cpu_seconds} s of CPU time while {stage}"
-            return ConversionError("Timeout", message, final=False)
+            return WorkerFaultError("Timeout", message, final=False)
         if "bad_alloc" in last_words or "out of memory" in last_words.lower() or "MemoryError" in last_words:
             message = f"the conversion worker ran out of memory while {stage}: {last_words}"
-            return ConversionError("MemoryLimit", message, final=False)
+            return WorkerFaultError("MemoryLimit", message, final=False)
         if -code in _OWN_FAULTS and self.tasks == 1 and stage != _STARTING:
             # Nothing was in this process before: the model did it, and would do it again.
             message = f"the source crashed the process that was {stage} it ({signal.Signals(-code).name})"
-            return ConversionError("ModelCrashed", message, final=True, hint="convert it again from where it came from")
+            return WorkerFaultError(
+                "ModelCrashed", message, final=True, hint="convert it again from where it came from"
+            )
         cause = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
         said = f", having said: {last_words}" if last_words else ""
-        return ConversionError("WorkerCrashed", f"the conversion worker {cause} while {stage}{said}", final=False)
+        return WorkerFaultError("WorkerCrashed", f"the conversion worker {cause} while {stage}{said}", final=False)
 
     def _last_words(self) -> str:
         """The last line of stderr that is neither noise nor part of a traceback's body."""
