@@ -4,6 +4,8 @@ The compiled files are the stand-in's (targets/fake_compiler.py), made of what t
 """
 
 import json
+import os
+import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -11,10 +13,10 @@ from typing import Any
 import pytest
 from ai_edge_litert import schema_py_generated as schema
 
-from litefleet_controller.convert.interface import ParityLimits, Prebuilt
+from litefleet_controller.convert.interface import ConversionError, ParityLimits, Prebuilt, Progress
 from litefleet_controller.convert.tflite.flatbuffer import parse, serialize
 from litefleet_controller.reconcile.variants import class_variant
-from tests.controller.convert.bench import Bench
+from tests.controller.convert.bench import Bench, ignore
 from tests.controller.convert.targets.fake_compiler import compiled
 
 CORAL: dict[str, Any] = {
@@ -136,3 +138,21 @@ async def test_a_file_that_is_no_good_refuses_the_class_and_nothing_goes_out_in_
     error = await bench.refusal("int8", **CORAL, prebuilt=Prebuilt(plain.model))
     assert (error.code, error.final) == ("NotCompiled", True)
     assert "12 operators" in str(error)
+
+
+async def test_a_worker_killed_at_the_twin_asks_nobody_for_a_tolerance(bench: Bench) -> None:
+    struck: set[int] = set()
+
+    def strike(progress: Progress) -> None:
+        if progress.stage == "calibrating" and (pids := set(bench.converter.worker_pids) - struck):
+            struck.update(pids)
+            for pid in pids:
+                os.kill(pid, signal.SIGKILL)
+
+    # Another number of samples: nothing of these is made yet.
+    request = await bench.request("int8", **CORAL, prebuilt=await prebuilt(bench), calibration_samples=40)
+    with pytest.raises(ConversionError, match="SIGKILL while calibrating") as crashed:
+        await bench.converter.convert(request, strike)
+    assert (crashed.value.code, crashed.value.final) == ("WorkerCrashed", False)
+    assert len(struck) == 4  # two recipes, two tries each
+    assert (await bench.converter.convert(request, ignore)).made is not None
