@@ -32,10 +32,7 @@ def _blob(tools: Tools) -> Standing:
     """Never Available: no version of ours runs the tool, and OpenVINO on the board compiles the IR as it loads it."""
     found = tools.program(_SETTING, "compile_tool", "myriad_compile")
     if found is None:
-        how = (
-            f"unpack {_ARCHIVE} and name its compile_tool in {_SETTING}, or install the Python package openvino-dev "
-            "2021.4.2 (Python 3.9 or older), whose IR is an older one"
-        )
+        how = f"unpack {_ARCHIVE} and name its compile_tool in {_SETTING}; openvino and openvino-dev on PyPI lack it"
         return Standing("myriad", _BLOB, "Missing", "compile_tool or myriad_compile", how)
     how = f"this version doesn't run it: by hand, {found.name} -m model.xml -d MYRIAD -o model.blob"
     return Standing("myriad", _BLOB, "Missing", str(found), how)
