@@ -29,9 +29,10 @@ from litefleet_controller.convert.tflite.flatbuffer import (
     input_shape,
     operators,
     parse,
+    serialize,
     with_inlined_buffers,
 )
-from litefleet_controller.convert.tflite.opversions import needed_versions, traits, with_needed_versions
+from litefleet_controller.convert.tflite.opversions import needed_versions, raise_versions, traits
 from litefleet_controller.convert.tflite.precision import described, recipe_of
 from litefleet_controller.convert.workers.tasks import EXAMINATION_FILE, FROZEN_FILE, Quantize, RungError, Variant
 from litefleet_protocol.runtimes import GOLDEN_FILE, MODEL_FILES
@@ -141,42 +142,46 @@ def _examined(
 
 def _litert(task: Quantize, frozen: "_Frozen", trial: Trial, stage: Callable[[str, int], None]) -> _Made:
     stage("quantizing", 50)
-    tried, notes = _quantized(task, frozen, trial, stage)
+    tried, parsed, notes = _quantized(task, frozen, trial, stage)
     # What was tried last needn't be what was best.
     (Path(task.folder) / MODEL_FILES[task.how.engine][0]).write_bytes(tried.model)
-    parsed = parse(tried.model)
     return _Made(tried, operators(parsed), needed_versions(parsed), traits(parsed), arena_bytes(parsed), notes)
 
 
 def _quantized(
     task: Quantize, frozen: "_Frozen", trial: Trial, stage: Callable[[str, int], None]
-) -> tuple[Tried, tuple[str, ...]]:
-    """What the recipe comes to, and what was decided on the way."""
+) -> tuple[Tried, Any, tuple[str, ...]]:
+    """What the recipe comes to, its file as schema.ModelT, and what was decided on the way."""
     from litefleet_controller.convert.making.quantize import quantize
     from litefleet_controller.convert.making.ranges import read_ranges
     from litefleet_controller.convert.making.sparing import spare
 
     if _is_ready(frozen.model, task.recipe):
-        return trial(frozen.data), ()
+        return trial(frozen.data), frozen.model, ()
     ranges = read_ranges(task.ranges) if task.ranges is not None else None
     if task.how.spared is None or task.goal is None or task.calibration is None or ranges is None:
         made = quantize(frozen.data, task.recipe, task.how, ranges)
-        return trial(with_needed_versions(_changed(frozen, made, task))), ()
+        model = parse(made)  # once: that is a good part of what a further variant costs
+        _check_changed(frozen, model, task)
+        return trial(serialize(model) if raise_versions(model) else made), model, ()
     samples = min(task.calibration_samples, task.how.spared.samples)
     x = load_calibration(task.calibration, samples, task.preprocess, frozen.input_shape)
     tried, note = spare(task, task.how.spared, task.goal, ranges, x, trial, stage)
-    return tried, (note,)
+    return tried, parse(tried.model), (note,)
 
 
-def _changed(frozen: "_Frozen", made: bytes, task: Quantize) -> bytes:
-    """`made`, unless the quantizer passed over everything: a float32 file must not go out by another name.
+def _check_changed(frozen: "_Frozen", made: Any, task: Quantize) -> None:
+    """A float32 file must not go out by another name, when the quantizer passed over everything.
 
     Raises:
         RungError: `QuantizationFailed`.
     """
-    if task.how.weights.dtype != "float32" and made == with_inlined_buffers(frozen.data):
+    if task.how.weights.dtype != "float32" and _types(made) == _types(frozen.model):
         raise RungError("QuantizationFailed", f"the model has nothing that {task.recipe} could store smaller")
-    return made
+
+
+def _types(model: Any) -> list[int]:
+    return [int(tensor.type) for graph in model.subgraphs for tensor in graph.tensors]
 
 
 def _other(task: Quantize, frozen: "_Frozen", trial: Trial, stage: Callable[[str, int], None]) -> _Made:
@@ -194,7 +199,7 @@ def _other(task: Quantize, frozen: "_Frozen", trial: Trial, stage: Callable[[str
     source.write_bytes(with_inlined_buffers(frozen.data))
     made_by = form(task.how.engine)
     found = made_by.write(source, task.how, folder)
-    return _Made(trial.of(made_by.load(folder / MODEL_FILES[task.how.engine][0])), found, {})
+    return _Made(trial.of(lambda: made_by.load(folder / MODEL_FILES[task.how.engine][0])), found, {})
 
 
 def _named(signature: Signature, names: Sequence[str]) -> Signature:

@@ -4,7 +4,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from litefleet_controller.convert.engines.interface import Runner, Timed, run
+from litefleet_controller.convert.engines.interface import Runner, Timed
+from litefleet_controller.convert.engines.sharing import run_shared
 from litefleet_controller.convert.latency import Hint, hint_of
 from litefleet_controller.convert.proving.answers import unanswered
 from litefleet_controller.convert.proving.comparing import Score, Yardstick
@@ -53,17 +54,18 @@ class Trial:
 
         path = self._folder / MODEL_FILES[RuntimeName.LITERT][0]
         path.write_bytes(model)
-        return self.of(LiteRTRunner(path), model)
+        return self.of(lambda: LiteRTRunner(path), model)
 
-    def of(self, runner: Runner, model: bytes = b"") -> Tried:
-        """Run what is loaded already.
+    def of(self, load: Callable[[], Runner], model: bytes = b"") -> Tried:
+        """Run what `load` gives.
 
         Raises:
             RungError: `BadOutput` or `BadShape`.
         """
+        runner = load()
         self._stage("evaluating", 60)
         timed = Timed(runner)
-        outputs = run(timed, self._x, lambda share: self._stage("evaluating", 60 + int(38 * share)))
+        outputs = run_shared(timed, load, self._x, lambda share: self._stage("evaluating", 60 + int(38 * share)))
         self._check(outputs)
         return Tried(runner, outputs, self._yardstick.score(outputs), hint_of(timed.seconds), model)
 

@@ -77,13 +77,18 @@ def needed_versions(model: Any) -> dict[str, int]:
 def with_needed_versions(data: bytes) -> bytes:
     """The same model, in which no operator says a lower version than it needs."""
     model = parse(data)
+    return serialize(model) if raise_versions(model) else data
+
+
+def raise_versions(model: Any) -> bool:
+    """Have no operator of `model`, a schema.ModelT, say a lower version than it needs; whether one did."""
     is_changed = False
     for graph in model.subgraphs:
         for operator in graph.operators or ():
             code = model.operatorCodes[operator.opcodeIndex]
             if (needed := _needed(operator_name(model, operator), Site(graph, operator))) > code.version:
                 code.version, is_changed = needed, True
-    return serialize(model) if is_changed else data
+    return is_changed
 
 
 def traits(model: Any) -> tuple[str, ...]:
