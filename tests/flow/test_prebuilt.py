@@ -78,14 +78,18 @@ def test_example_10_a_compiled_file_is_published_and_a_board_without_an_edge_tpu
     manifest = json.loads(line.request(lambda c: c.download(f"/fleet/v1/blobs/{found[CORAL]['artifact']}")))  # type: ignore[arg-type, return-value]
     assert (manifest["variant"], manifest["files"][0]["digest"]) == ("prebuilt", found[CORAL]["digest"])
 
-    line.wait("the board's word", lambda: line.slot("t-coral-1", "meter").get("code") == "AcceleratorMissing")
-    slot = line.slot("t-coral-1", "meter")
-    assert slot["currentVersion"] == "meter-v1"
-    assert "no libedgetpu.so.1 on this board" in slot["message"]
+    def said() -> str:
+        return str(line.status("modelrollouts", "meter").get("message"))
+
+    # What the board says of the refused file is over once it is told to go back; what the rollout says of it stays.
+    line.wait("the board's word", lambda: "AcceleratorMissing on t-coral-1" in said())
+    assert "no libedgetpu.so.1 on this board" in said()
+    line.wait("the way back", lambda: line.slot("t-coral-1", "meter").get("desiredVersion") == "meter-v1")
+    assert line.slot("t-coral-1", "meter")["currentVersion"] == "meter-v1"
     line.wait("the other class", lambda: line.slot("t-plain-1", "meter").get("currentVersion") == "meter-v2")
-    said = line.cli("describe", "modelversion", "meter-v2")
-    assert "compiled by compiler 16.0.384591198: 1 operators for the accelerator" in said
-    assert "read here, and not run here" in said
+    told = line.cli("describe", "modelversion", "meter-v2")
+    assert "compiled by compiler 16.0.384591198: 1 operators for the accelerator" in told
+    assert "read here, and not run here" in told
     assert "Recipe:      none: compiled elsewhere" in line.cli("explain", "variant", f"meter-v2/{CORAL}")
 
 

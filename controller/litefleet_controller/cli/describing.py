@@ -7,6 +7,7 @@ from litefleet_controller.cli.apply import without_memory
 from litefleet_controller.cli.candidates import candidate_lines
 from litefleet_controller.cli.client import Client, Json
 from litefleet_controller.cli.kinds import CliKind
+from litefleet_controller.cli.prebuilt import prebuilt_line
 from litefleet_controller.cli.printing import age, as_yaml, columns, percent, size
 
 _EVENTS = 50
@@ -118,16 +119,6 @@ def _pruning(device_class: str, pruning: Json) -> Iterator[str]:
         change = pruning.get("accuracyChange")
         cost = "" if change is None else f"; accuracy {change * 100:+.1f} points"
         yield f"  compressed {sizes[0]} against {sizes[1]} of {plain['recipe']}{cost}"
-
-
-def prebuilt_line(prebuilt: Json) -> str:
-    """What a file that was compiled elsewhere says of itself."""
-    left = ", ".join(f"{count} {name}" for name, count in (prebuilt.get("left") or {}).items()) or "nothing"
-    by = f"by compiler {prebuilt['compiler']}" if prebuilt.get("compiler") else "by a compiler that it doesn't name"
-    return (
-        f"compiled {by}: {prebuilt['programs']} operators for the accelerator ({size(prebuilt['programBytes'])}), "
-        f"{left} on the processor; needs its runtime {prebuilt['runtimeVersion']} or newer"
-    )
 
 
 def _target(device_class: str, target: Json) -> Iterator[str]:

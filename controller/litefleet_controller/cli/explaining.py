@@ -6,7 +6,7 @@ from urllib.parse import quote
 
 import typer
 
-from litefleet_controller.cli.describing import prebuilt_line
+from litefleet_controller.cli.prebuilt import prebuilt_line
 from litefleet_controller.cli.printing import percent, size
 from litefleet_controller.cli.session import connected, current
 

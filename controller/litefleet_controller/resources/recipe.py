@@ -27,6 +27,8 @@ class Weights(Struct, frozen=True, forbid_unknown_fields=True):
     dtype: Literal["float32", "float16", "int8"]
     granularity: Literal["tensor", "channel"] = "tensor"
     """Whether a weight tensor has one scale, or one for each output channel."""
+    min_elements: int = 0
+    """Tensors with fewer numbers stay float32: they add little to the size, and are hurt most."""
 
 
 class Tolerance(Struct, frozen=True, forbid_unknown_fields=True):

@@ -76,7 +76,7 @@ def rules(how: Recipe, regex: str = ".*") -> list[Rule]:
         "compute_precision": "FLOAT" if how.activations == "float32" else "INTEGER",
         "explicit_dequantize": how.activations == "float32",
         "skip_checks": False,
-        "min_weight_elements": 0,
+        "min_weight_elements": how.weights.min_elements,
     }
     if how.needs_calibration:
         config["activation_tensor_config"] = {
