@@ -150,7 +150,8 @@ async def test_integers_with_float_edges_are_converted_once_on_the_way_in_and_on
 
 
 async def test_weights_alone_are_turned_back_one_operator_each(bench: Bench) -> None:
-    assert (await bench.make("weight-only-int8")).operators["DEQUANTIZE"] == 10
+    # Ten layers have weights; four of them fewer than 1,024 numbers, which stay float32.
+    assert (await bench.make("weight-only-int8")).operators["DEQUANTIZE"] == 6
 
 
 @pytest.mark.parametrize("recipe", ["weight-only-int8", "int8-float", "int16x8"])
