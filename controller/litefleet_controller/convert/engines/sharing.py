@@ -31,7 +31,7 @@ def run_shared(runner: Runner, another: Callable[[], Runner], x: Floats, tick: T
     begun = time.perf_counter()
     work.do(runner, _ALONE, tick)
     left_s = (time.perf_counter() - begun) / _ALONE * (len(x) - _ALONE)
-    helpers = len(os.sched_getaffinity(0)) - 1
+    helpers = _processors() - 1
     if left_s < _WORTHWHILE_S or helpers < 1:
         work.do(runner, len(x), tick)
         return work.answers()
@@ -44,6 +44,11 @@ def run_shared(runner: Runner, another: Callable[[], Runner], x: Floats, tick: T
         for each in helping:
             each.result()
     return work.answers()
+
+
+def _processors() -> int:
+    """Those that this process may use; only Linux tells."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class _Work:
